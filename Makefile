@@ -1,0 +1,69 @@
+# `make book` and `make test` do everything on a machine that has Python 3.11+ and make; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# The stamp is named after the folder: a copied or moved folder gets an environment of its own.
+STAMP := $(VENV)/.ready-$(shell pwd | cksum | cut -d' ' -f1)
+USABLE := $(shell $(RUN) -c 'import pip, sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
+
+# Nothing of the caller's own settings may change what a chapter prints, how it is drawn, or whether its asserts run.
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONSTARTUP PYTHONWARNINGS PYTHONSAFEPATH
+unexport PYTEST_ADDOPTS MPLBACKEND MATPLOTLIBRC JUPYTER_PATH SOURCE_DATE_EPOCH PIP_TARGET PIP_PREFIX
+export PYTHONUTF8 := 1
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
+
+.PHONY: help book test notebooks pretrained clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make book        environment, every chapter executed, HTML in _build/html/index.html"
+	@echo "make test        environment, all tests: package, notebooks and (when built) pages; ARGS='-k name' for pytest"
+	@echo "make notebooks   execute the chapters and store them clean; FILES='book/name.ipynb' for some"
+	@echo "make pretrained  train anew the small model that ships with vae_core"
+	@echo "make clean       remove what was built; the environment stays (rm -r $(VENV) removes it)"
+	@echo "PYTHON=python3.12 chooses the Python from which the environment is made."
+
+# --all: without it a second build executes and checks only what changed. _build goes first, so that a build
+# that failed never leaves an old page that looks new.
+book: $(STAMP)
+	@rm -rf _build
+	@echo "Executing every chapter and writing the pages ..."
+	@$(VENV)/bin/jupyter-book build . --all -W -n --keep-going || \
+	  { status=$$?; rm -f _build/html/index.html; echo "The book was NOT built: see the messages above."; exit $$status; }
+	@test -s _build/html/index.html || { echo "The book was NOT built: there is no _build/html/index.html."; exit 1; }
+	@echo "The book is ready: open _build/html/index.html in a browser."
+
+test: $(STAMP)
+	@$(RUN) -m pytest --nbval $(ARGS)
+
+notebooks: $(STAMP)
+	@$(RUN) book/_tools/store.py $(FILES)
+
+pretrained: $(STAMP)
+	@$(RUN) -m vae_core.pretrained $(ARGS)
+
+clean:
+	rm -rf _build .pytest_cache build *.egg-info
+	find book tests vae_core benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# An environment without its stamp is half made (or not ours): it is made anew. With an old stamp it is brought up to date.
+ifneq ($(USABLE),yes)
+.PHONY: $(STAMP)
+endif
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "There is no '$(PYTHON)' here: install Python 3.11 or newer, or name one as in: make book PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This book needs Python 3.11 or newer, and '$(PYTHON)' is older: name a newer one as in: make book PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "'$(PYTHON)' lacks the venv module: install it (Debian and Ubuntu: apt install python3-venv), or choose another Python with PYTHON=..."; exit 1; }
+	@if [ "$(USABLE)" != yes ] || [ ! -f $@ ]; then echo "Making the environment in $(VENV) ..."; $(PYTHON) -m venv --clear $(VENV); fi
+	@rm -f $@
+	@$(RUN) -m pip install -r requirements.txt
+	@$(RUN) -c 'import matplotlib.font_manager'  # the first import lists the machine's fonts, which may take long and say so
+	@touch $@

@@ -1,0 +1,92 @@
+"""The stored chapters: executed, compared, described, and every claim of the post asserted."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
+CLAIMS = {  # the claims of the post, and the chapters that may hold their cell
+    "P1": ["likelihood_decomposition"],
+    "P2": ["likelihood_decomposition"],
+    "P3": ["likelihood_decomposition"],
+    "P4": ["likelihood_decomposition", "training_pipeline"],
+    "P5": ["likelihood_decomposition", "training_pipeline"],
+    "P6": ["intractable_posterior"],
+    "P7": ["intractable_posterior"],
+    "P8": ["training_pipeline"],
+    "P9": ["training_pipeline"],
+    "P10": ["training_pipeline"],
+    "P11": ["reparameterization"],
+    "P12": ["reparameterization"],
+}
+
+spec = importlib.util.spec_from_file_location("store", BOOK / "_tools" / "store.py")
+store = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(store)
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def start(cell):
+    return cell.source.strip().split("\n")[0]
+
+
+def is_sentence(text):
+    return bool(re.match(r"[A-Z0-9“\"].*[.?!]$", text, re.S)) and len(text.split()) >= 6
+
+
+def test_there_are_chapters():
+    assert {name for names in CLAIMS.values() for name in names} <= {path.stem for path in CHAPTERS}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+class TestStoredChapter:
+    def test_every_code_cell_was_executed_in_order(self, path):
+        # nbval runs a cell without a count and compares nothing
+        assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
+
+    def test_at_most_one_cell_in_ten_is_not_compared(self, path):
+        cells = code_cells(path)
+        skipped = [start(cell) for cell in cells if tags(cell) & NOT_COMPARED]
+        assert len(skipped) <= len(cells) / 10, skipped
+
+    def test_nbval_is_told_by_tags_not_by_comments(self, path):
+        # a comment is printed in the book, and test_at_most_one_cell_in_ten counts tags
+        assert not [start(cell) for cell in code_cells(path) if re.search(r"^\s*#\s*(NBVAL|PYTEST_VALIDATE)_", cell.source, re.M)]
+
+    def test_outputs_are_the_same_on_any_machine(self, path):
+        assert store.problems(nbformat.read(path, as_version=4)) == []
+
+    def test_it_is_stored_by_make_notebooks(self, path):
+        stored = path.read_text(encoding="utf-8")
+        assert stored == nbformat.writes(store.clean(nbformat.read(path, as_version=4))) + "\n"
+
+    def test_every_figure_is_described(self, path):
+        told = []
+        for cell in code_cells(path):
+            if any("image/png" in output.get("data", {}) for output in cell.outputs):
+                alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+                assert is_sentence(alt), f"{start(cell)!r} draws a figure; its mystnb.image.alt is {alt!r}"
+                told.append(alt)
+        assert len(told) == len(set(told)), "two figures with the same description"
+
+    def test_the_first_cell_alone_seeds_the_global_generator(self, path):
+        assert not [start(cell) for cell in code_cells(path)[1:] if "torch.manual_seed(" in cell.source]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_claim_is_asserted(claim):
+    cells = [cell for path in CHAPTERS if path.stem in CLAIMS[claim] for cell in code_cells(path) if f"claim-{claim}" in tags(cell)]
+    assert cells, f"no cell of {CLAIMS[claim]} is tagged claim-{claim}"
+    assert any(re.search(r"^\s*assert ", cell.source, re.M) for cell in cells), f"the cells tagged claim-{claim} assert nothing"

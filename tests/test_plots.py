@@ -1,0 +1,96 @@
+"""Figures show the numbers they are given, and draw without a warning."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from vae_core import VAE, Decomposition, History, plots
+
+
+def drawn(figure):
+    """The figure, after all of it was really drawn: bad mathematics or missing glyphs show up here alone."""
+    assert isinstance(figure, Figure)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=60)
+    assert len(file.getvalue()) > 1000
+    return figure
+
+
+def texts(figure):
+    return " ".join(text.get_text() for ax in figure.axes for text in ax.texts)
+
+
+def test_show_images_shows_each_image_on_one_grey_scale(digits):
+    rows = [digits[:3], digits[3:6] * 0.5]
+    figure = drawn(plots.show_images(rows, ["data", "half"], ["a", "b", "c"]))
+    assert len(figure.axes) == 6
+    for ax, image in zip(figure.axes, torch.cat(rows)):
+        (shown,) = ax.images
+        assert np.array_equal(shown.get_array(), image.reshape(28, 28)) and shown.get_clim() == (0, 1)
+    assert [figure.axes[i].get_ylabel() for i in (0, 3)] == ["data", "half"]
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b", "c", "", "", ""]
+
+
+@pytest.mark.parametrize("sizes, labels", [((3, 2), ["a", "b"]), ((3, 3), ["a"]), ((), [])])
+def test_show_images_refuses_rows_that_do_not_match(sizes, labels, digits):
+    with pytest.raises(ValueError, match="expected rows of one length"):
+        plots.show_images([digits[:n] for n in sizes], labels)
+
+
+def test_graphical_models_and_derivation_name_their_parts():
+    assert all(part in texts(drawn(plots.draw_generative_model())) for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)"))
+    derivation = texts(drawn(plots.draw_derivation()))
+    assert all(plots.LABELS[name] in derivation for name in ("reconstruction", "kl_prior", "kl_posterior"))
+    assert all(why in derivation for why in ("Bayes' rule", "multiply by one", "rules of logarithms", "never negative"))
+    trick = texts(drawn(plots.draw_reparameterization()))
+    assert all(part in trick for part in (r"z\sim q", r"z=\mu+\sigma\odot\epsilon", "no gradient passes"))
+
+
+def test_pipeline_shows_what_the_model_gives(gen, digits):
+    model, x = VAE(3, (8,), generator=gen(0)).requires_grad_(False), digits[5:6]
+    figure = drawn(plots.draw_pipeline(model, x, gen(1)))
+    generator = gen(1)
+    q = model.encode(x)
+    z = q.mean + q.stddev * torch.randn(1, 3, generator=generator)
+    p = model.decode(z)
+    sample = (255 * (p.loc + p.scale * torch.randn(1, 784, generator=generator))).round().clamp(0, 255) / 255
+    bars = [[bar.get_height() for bar in ax.patches] for ax in figure.axes if ax.containers]
+    assert np.allclose(bars, torch.cat([q.mean, q.stddev, z]), atol=1e-6)
+    images = [ax.images[0].get_array().reshape(-1) for ax in figure.axes if ax.images]
+    assert np.allclose(images, torch.cat([x, p.loc, p.scale, sample]), atol=1e-6)
+
+
+@pytest.mark.parametrize("pixels, decoder", [(783, "gaussian"), (784, "bernoulli")])
+def test_pipeline_refuses_other_images_and_decoders(pixels, decoder, gen):
+    with pytest.raises(ValueError, match="expected"):
+        plots.draw_pipeline(VAE(2, (8,), decoder, generator=gen(0)), torch.zeros(1, pixels))
+
+
+def test_derivation_lines_are_drawn_where_they_are(gen):
+    spread = {"one": torch.randn(300, generator=gen(0)), "two": torch.full((300,), -3.0)}
+    figure = drawn(plots.plot_derivation_lines({"a": -3.0, "b": -3.5, "c": -2.0}, -3.0, spread))
+    left, right = figure.axes
+    assert [line.get_ydata()[0] for line in left.lines] == [-3.0, -3.0] and left.lines[1].get_ydata().tolist() == [-3, -3.5, -2]
+    assert [line.get_label() for line in right.lines] == ["one", "two"]
+    assert np.array_equal(right.lines[0].get_ydata(), spread["one"][:200])
+
+
+def test_decomposition_bars_have_the_sign_they_add_with():
+    terms = Decomposition(*torch.tensor([[-100.0, -100.0], [-90.0, -80.0], [25.0, 40.0], [15.0, 20.0]]))
+    (ax,) = drawn(plots.plot_decompositions(terms, ["good", "bad"])).axes
+    heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
+    assert heights == [[-90, -80], [-25, -40], [15, 20], [-100, -100]]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["good", "bad"] and ax.lines[0].get_ydata()[0] == -100
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_history_is_drawn_by_epoch(validated):
+    history = History([-9.0, -5.0, -3.0], [0.0, 1.0, 2.0], *([[-9.0, -6.0, -4.0], [0.0, 1.5, 2.5]] if validated else []))
+    figure = drawn(plots.plot_history(history))
+    got = [[line.get_ydata().tolist() if hasattr(line.get_ydata(), "tolist") else list(line.get_ydata()) for line in ax.lines] for ax in figure.axes]
+    expected = [[[-5, -3], [-6, -4]], [[1, 2], [1.5, 2.5]], [[-6, -5], [-7.5, -6.5]]]
+    assert got == (expected if validated else [lines[:1] for lines in expected])
+    assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2]

@@ -1,0 +1,21 @@
+"""vae_core: each idea of the book once. The chapters import it and show its source.
+
+Names are loaded when they are first used, so that `import vae_core` is quick and `python -m vae_core.…` runs clean.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["plots"],
+    submod_attrs={
+        "data": ["Digits", "binarize", "check_images", "load_digits", "load_mnist"],
+        "model": ["VAE", "BernoulliImage", "DiagonalGaussian", "DiscretizedGaussian", "reparameterize"],
+        "linear": ["LinearGaussian", "add_pixel_noise", "fit_linear_gaussian"],
+        "objective": ["ElboTerms", "elbo", "gaussian_kl"],
+        "exact": ["Decomposition", "decompose_linear", "decompose_on_grid", "log_joint", "posterior_on_grid"],
+        "training": ["History", "fit", "load_checkpoint"],
+        "pretrained": ["Pretrained", "load_pretrained"],
+        "source": ["show_source"],
+    },
+)

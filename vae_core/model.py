@@ -1,0 +1,258 @@
+"""The variational autoencoder: an encoder that gives q(z|x), a decoder that gives p(x|z), and how to draw from both."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent, Normal, constraints
+from torch.special import log_ndtr, ndtr
+
+from vae_core.data import PIXELS, check_images
+
+LEVELS = 256
+
+
+def reparameterize(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+    """Turn standard normal noise into a draw from N(mean, std²): z = μ + σ ⊙ ε.
+
+    Mean and standard deviation are deterministic; all randomness is in the noise. So z has a gradient with
+    respect to both. Chapter 4; Kingma & Welling 2014, section 2.4.
+
+    Args:
+        mean: μ, `[..., Z]`.
+        std: σ > 0, `[..., Z]`: the standard deviation, not the variance.
+        noise: ε ~ N(0, I), `[..., Z]`, with as many leading axes of samples as wanted.
+
+    Raises:
+        ValueError: σ ≤ 0 or NaN, shapes that do not fit, or another dtype or device.
+    """
+    if mean.shape != std.shape or noise.shape[noise.ndim - mean.ndim :] != mean.shape:
+        shapes = ", ".join(str(list(t.shape)) for t in (mean, std, noise))
+        raise ValueError(f"expected mean and std of one shape and noise ending in it, got {shapes}")
+    if len({(t.dtype, t.device) for t in (mean, std, noise)}) > 1:
+        came = ", ".join(f"{t.dtype} on {t.device}" for t in (mean, std, noise))
+        raise ValueError(f"expected mean, std and noise of one dtype and on one device, got {came}")
+    if not (std > 0).all():
+        raise ValueError(f"expected std > 0, got a smallest value of {std.min().item():.3g}")
+    return mean + std * noise
+
+
+class DiagonalGaussian(Independent):
+    """N(μ, diag σ²) with the event in the last axis: what the encoder gives. Chapter 3.
+
+    Args:
+        mean: μ, `[..., Z]`.
+        log_var: log σ², `[..., Z]`.
+    """
+
+    def __init__(self, mean: Tensor, log_var: Tensor):
+        self.log_var = log_var
+        super().__init__(Normal(mean, torch.exp(0.5 * log_var), validate_args=False), 1, validate_args=False)
+
+    def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
+        """Draw z = μ + σ ⊙ ε, with a gradient for μ and σ: `[*sample_shape, ..., Z]`."""
+        shape = (*sample_shape, *self.mean.shape)
+        noise = torch.randn(shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
+        return reparameterize(self.mean, self.stddev, noise)
+
+    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
+        """Draw z without a gradient: `[*sample_shape, ..., Z]`."""
+        with torch.no_grad():
+            return self.rsample(sample_shape, generator)
+
+
+class BernoulliImage(Independent):
+    """Black-and-white pixels, independent given z: p(x_d = 1) = sigmoid(logits_d). Event in the last axis. Chapter 3.
+
+    Args:
+        logits: `[..., D]`, any real numbers.
+    """
+
+    def __init__(self, logits: Tensor):
+        super().__init__(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Σ_d x_d log p_d + (1 − x_d) log(1 − p_d), in nats: `[...]`.
+
+        Raises:
+            ValueError: a pixel is neither 0 nor 1. Grey pixels have no probability here: `binarize` draws from them.
+        """
+        if not ((value == 0) | (value == 1)).all():
+            raise ValueError("expected pixels that are 0 or 1 for a Bernoulli likelihood, got grey ones: see binarize()")
+        return super().log_prob(value)
+
+    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
+        """Draw black-and-white images: `[*sample_shape, ..., D]`."""
+        with torch.no_grad():
+            return torch.bernoulli(self.mean.expand(*sample_shape, *self.mean.shape), generator=generator)
+
+
+class DiscretizedGaussian(Distribution):
+    """A Gaussian observed as an 8-bit image: y ~ N(loc, diag scale²), then clipped to [0, 1] and rounded to k/255.
+
+    P(x = k/255) = Φ((k + ½ − 255 loc) / (255 scale)) − Φ((k − ½ − 255 loc) / (255 scale)), where level 0 also
+    takes all that lies below it and level 255 all that lies above. These are probabilities of images, so
+    log P ≤ 0 however small `scale` becomes. Event in the last axis. Chapter 3; the same likelihood as in
+    Ho et al. 2020, equation 13, and with logistic instead of normal tails in Salimans et al. 2017.
+
+    Args:
+        loc: mean of y, `[..., D]`.
+        scale: standard deviation of y, `[..., D]`, > 0.
+
+    Raises:
+        ValueError: a scale that is not positive, or shapes that differ.
+    """
+
+    arg_constraints = {"loc": constraints.real_vector, "scale": constraints.independent(constraints.positive, 1)}
+    support = constraints.independent(constraints.interval(0.0, 1.0), 1)
+
+    def __init__(self, loc: Tensor, scale: Tensor):
+        if loc.shape != scale.shape:
+            raise ValueError(f"expected loc and scale of one shape, got {list(loc.shape)} and {list(scale.shape)}")
+        if not (scale > 0).all():
+            raise ValueError(f"expected scale > 0, got a smallest value of {scale.min().item():.3g}")
+        self.loc, self.scale = loc, scale
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log P(x), in nats, summed over the pixels: `[...]`.
+
+        Raises:
+            ValueError: a value that is not one of the 256 levels k/255.
+        """
+        level = (255 * value).round()
+        if not ((255 * value - level).abs().amax() < 1e-2 and level.min() >= 0 and level.max() <= 255):
+            raise ValueError("expected 8-bit grey values k/255, k = 0 … 255; round other images to them first")
+        middle = (level / 255 - self.loc) / self.scale
+        width = (1 / 255 / self.scale).expand_as(middle)
+        inner = _log_normal_mass(middle, width)
+        dark = log_ndtr(middle + width / 2)  # all that lies below level 0 is seen as 0
+        bright = log_ndtr(width / 2 - middle)  # all that lies above level 255 is seen as 255
+        return torch.where(level == 0, dark, torch.where(level == 255, bright, inner)).sum(-1)
+
+    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
+        """Draw 8-bit images, as values k/255: `[*sample_shape, ..., D]`."""
+        with torch.no_grad():
+            shape = (*sample_shape, *self.loc.shape)
+            noise = torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
+            return (255 * reparameterize(self.loc, self.scale, noise)).round().clamp(0, 255) / 255
+
+    @property
+    def mean(self) -> Tensor:
+        """E[x] of the observed image, `[..., D]`: not `loc`, since clipping moves it."""
+        return self._moments()[0]
+
+    @property
+    def variance(self) -> Tensor:
+        """Var[x] of the observed image, `[..., D]`: not the square of `scale`."""
+        first, second = self._moments()
+        return (second - first**2).clamp(min=0)
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """E[x] and E[x²], from E[k] = Σ_j P(k ≥ j) and E[k²] = Σ_j (2j − 1) P(k ≥ j)."""
+        first, second = torch.zeros_like(self.loc), torch.zeros_like(self.loc)
+        for j in range(1, LEVELS):
+            tail = ndtr((self.loc - (j - 0.5) / 255) / self.scale)
+            first += tail
+            second += (2 * j - 1) * tail
+        return first / 255, second / 255**2
+
+
+def _log_normal_mass(middle: Tensor, width: Tensor) -> Tensor:
+    """log[Φ(m + w/2) − Φ(m − w/2)] for w > 0, without overflow or cancellation."""
+    m = middle.abs()  # the left half of the axis, where Φ is small and log Φ exact
+    upper, lower = log_ndtr(width / 2 - m), log_ndtr(-width / 2 - m)
+    narrow = width < torch.finfo(width.dtype).eps ** (1 / 3)
+    difference = torch.where(narrow, -1.0, (lower - upper).clamp(max=-torch.finfo(width.dtype).eps))
+    wide_bin = upper + torch.log(-torch.expm1(difference))
+    narrow_bin = Normal(0.0, 1.0).log_prob(m) + torch.log(width) + (m**2 - 1) * width**2 / 24
+    return torch.where(narrow, narrow_bin, wide_bin)
+
+
+class VAE(nn.Module):
+    """A variational autoencoder with prior p(z) = N(0, I). Chapter 3; Kingma & Welling 2014.
+
+    Encoder: x → μ, log σ², so q(z|x) = N(μ, diag σ²). Decoder: z → parameters of p(x|z), with a diagonal covariance
+    that the network gives too. Both are multilayer perceptrons with SiLU activations: smooth, so that
+    log p(x) can be integrated numerically.
+
+    Args:
+        latent: Z, dimensions of z.
+        hidden: widths of the encoder's hidden layers; the decoder has the same in reverse.
+        decoder: `"gaussian"` for 8-bit images (`DiscretizedGaussian`) or `"bernoulli"` for black-and-white ones.
+        pixels: D.
+        generator: source of the random initial weights.
+
+    Raises:
+        ValueError: a size below 1 or an unknown decoder.
+    """
+
+    def __init__(
+        self,
+        latent: int = 20,
+        hidden: tuple[int, ...] = (256,),
+        decoder: str = "gaussian",
+        pixels: int = PIXELS,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        sizes = {"latent": [latent], "hidden": list(hidden), "pixels": [pixels]}
+        for name, values in sizes.items():
+            if not values or not all(isinstance(n, int) and n >= 1 for n in values):
+                raise ValueError(f"expected {name} to be whole numbers of at least 1, got {values}")
+        if decoder not in ("gaussian", "bernoulli"):
+            raise ValueError(f"expected decoder to be 'gaussian' or 'bernoulli', got {decoder!r}")
+        self.config = {"latent": latent, "hidden": tuple(hidden), "decoder": decoder, "pixels": pixels}
+        outputs = pixels if decoder == "bernoulli" else 2 * pixels
+        self.encoder = _perceptron([pixels, *hidden, 2 * latent])
+        self.decoder = _perceptron([latent, *reversed(hidden), outputs])
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight, generator=generator)
+                nn.init.zeros_(layer.bias)
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """Give q(z|x) = N(μ(x), diag σ²(x)): batch `[B]`, event `[Z]`, from images x `[B, D]`.
+
+        Raises:
+            ValueError: as `check_images`.
+        """
+        check_images(x, self.config["pixels"])
+        mean, log_var = self.encoder(x).chunk(2, dim=-1)
+        return DiagonalGaussian(mean, log_var)
+
+    def decode(self, z: Tensor) -> DiscretizedGaussian | BernoulliImage:
+        """Give p(x|z): batch `[...]`, event `[D]`, from z `[..., Z]`.
+
+        Raises:
+            ValueError: the last axis of z is not Z.
+        """
+        if z.ndim == 0 or z.shape[-1] != self.config["latent"]:
+            raise ValueError(f"expected z of shape [..., {self.config['latent']}], got {list(z.shape)}")
+        output = self.decoder(z)
+        if self.config["decoder"] == "bernoulli":
+            return BernoulliImage(output)
+        loc, log_scale = output.chunk(2, dim=-1)
+        return DiscretizedGaussian(loc, torch.exp(log_scale))
+
+    def prior(self) -> DiagonalGaussian:
+        """Give p(z) = N(0, I): event `[Z]`."""
+        zeros = torch.zeros_like(self.decoder[0].weight[0])
+        return DiagonalGaussian(zeros, zeros)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw n images, `[n, D]`: z ~ p(z), then x ~ p(x|z).
+
+        Raises:
+            ValueError: n is below 1.
+        """
+        if n < 1:
+            raise ValueError(f"expected n of at least 1, got {n}")
+        with torch.no_grad():
+            return self.decode(self.prior().sample((n,), generator)).sample(generator=generator)
+
+
+def _perceptron(sizes: list[int]) -> nn.Sequential:
+    """Linear layers of the given sizes with SiLU between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(inputs, outputs), nn.SiLU()]
+    return nn.Sequential(*layers[:-1])
