@@ -125,8 +125,8 @@ def test_all_digits_are_in_mnist_train(mnist_root):
 
 
 @pytest.fixture
-def fake_mnist(tmp_path):
-    """Files of MNIST's sizes and headers, black but for the first test image, which is white and labelled 7."""
+def fake_mnist(tmp_path, monkeypatch):
+    """Files, taken for MNIST's, of MNIST's sizes and headers, black but for the first test image, which is white and labelled 7."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for stem, count in (("train", 60_000), ("t10k", 10_000)):
@@ -135,6 +135,8 @@ def fake_mnist(tmp_path):
                 file.write(bytes([0, 0, 8, len(sizes)]) + b"".join(n.to_bytes(4, "big") for n in sizes))
                 file.write((b"\xff" * 784 if len(sizes) == 3 else b"\x07") if stem == "t10k" else b"")
                 file.truncate(4 + 4 * len(sizes) + int(np.prod(sizes)))
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.iterdir()}
+    monkeypatch.setattr(data, "_MNIST_SHA256", digests)
     return tmp_path
 
 
@@ -187,7 +189,7 @@ BAD_IMAGES = {
     "whole numbers": (torch.zeros(2, 784, dtype=torch.uint8), "uint8"),
     "one axis": (torch.zeros(784), r"\[784\]"),
     "other pixels": (torch.zeros(2, 783), r"\[N, 784\].*\[2, 783\]"),
-    "no images": (torch.zeros(0, 784), "none"),
+    "no images": (torch.zeros(0, 784), "0, 784"),
     "too bright": (torch.full((2, 784), 1.5), "1.5"),
     "too dark": (torch.full((2, 784), -0.25), "-0.25"),
     "NaN": (torch.tensor([[0.5] * 783 + [float("nan")]]), "nan"),

@@ -19,6 +19,7 @@ from vae_core import (
     fit_linear_gaussian,
     load_digits,
     log_joint,
+    posterior_on_grid,
 )
 
 LATENTS = (1, 2, 10, 64)
@@ -179,6 +180,19 @@ def test_log_joint_is_the_sum_of_both_densities(decoder, gen):
     z = torch.randn(7, 2, generator=gen(2), dtype=torch.float64)
     expected = [[model.decode(code).log_prob(image).item() + stats.norm.logpdf(code).sum() for code in z] for image in x]
     assert log_joint(model, x, z).shape == (4, 7) and np.allclose(log_joint(model, x, z), expected, rtol=1e-12)
+
+
+def test_posterior_on_grid_is_bayes_rule_and_shows_all_its_mass(gen):
+    model, x = tiny("bernoulli", 2, gen)
+    q = DiagonalGaussian(*model.encode(x[:1]).mean.new_tensor([[[2.0, -3.0]], [[0.0, -1.0]]]))
+    grid = posterior_on_grid(model, x[:1], q, points=150)
+    log_px = by_gauss_hermite(model, x[0], DiagonalGaussian(q.mean[0], q.log_var[0]))[0]
+    for i, j in ((0, 0), (75, 75), (20, 130), (149, 60)):
+        z = torch.stack([grid.axes[0, i], grid.axes[1, j]])
+        expected = model.decode(z).log_prob(x[0]) + stats.norm.logpdf(z).sum() - log_px
+        assert grid.density[i, j].log().item() == pytest.approx(expected.item(), abs=1e-4)
+    assert np.trapezoid(np.trapezoid(grid.density, grid.axes[1]), grid.axes[0]) == pytest.approx(1, abs=5e-3)
+    assert (grid.axes.amin(1) < q.mean[0] - 2 * q.stddev[0]).all() and (grid.axes.amax(1) > q.mean[0] + 2 * q.stddev[0]).all()
 
 
 def test_grid_refuses(gen):

@@ -90,7 +90,13 @@ def test_decomposition_bars_have_the_sign_they_add_with():
 def test_history_is_drawn_by_epoch(validated):
     history = History([-9.0, -5.0, -3.0], [0.0, 1.0, 2.0], *([[-9.0, -6.0, -4.0], [0.0, 1.5, 2.5]] if validated else []))
     figure = drawn(plots.plot_history(history))
-    got = [[line.get_ydata().tolist() if hasattr(line.get_ydata(), "tolist") else list(line.get_ydata()) for line in ax.lines] for ax in figure.axes]
-    expected = [[[-5, -3], [-6, -4]], [[1, 2], [1.5, 2.5]], [[-6, -5], [-7.5, -6.5]]]
-    assert got == (expected if validated else [lines[:1] for lines in expected])
-    assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2]
+    expected = [  # first epoch and values; the KL from before training on
+        [(1, [-5, -3]), (1, [-6, -4])],
+        [(0, [0, 1, 2]), (0, [0, 1.5, 2.5])],
+        [(1, [-6, -5]), (1, [-7.5, -6.5])],
+    ]
+    for ax, lines in zip(figure.axes, expected):
+        drawn_lines = [(int(line.get_xdata()[0]), list(line.get_ydata())) for line in ax.lines if len(line.get_xdata())]
+        assert drawn_lines == lines[: 2 if validated else 1]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == (["train", "validation"] if validated else ["train"])

@@ -85,6 +85,13 @@ def test_command_writes_what_is_loaded(tmp_path, monkeypatch, gen):
     assert origin["validation_elbo"] == pytest.approx(mean_elbo(model, 0), abs=3.0)
 
 
+def test_training_rounds_and_follows_its_seed():
+    first, second, third = (pretrained.train(1, seed, progress=False).state_dict() for seed in (0, 0, 1))
+    for name, weight in first.items():
+        assert torch.equal(weight.half().float(), weight) and torch.equal(weight, second[name])
+    assert not torch.equal(first["encoder.0.weight"], third["encoder.0.weight"])
+
+
 @pytest.mark.slow
 def test_training_again_gives_as_good_a_model():
     model = pretrained.train(progress=False)

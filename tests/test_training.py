@@ -251,7 +251,7 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(gen, digits, tmp_path, monke
         return terms._replace(reconstruction=terms.reconstruction * float("nan"))
 
     monkeypatch.setattr(training, "elbo", poisoned)
-    with pytest.raises(FloatingPointError, match="nan at step 0 of epoch 3"):
+    with pytest.raises(FloatingPointError, match="at step 0 of epoch 3.*nan"):
         run(gen, digits, 4, checkpoint=path)
     assert_same(load_checkpoint(path), good)
 
@@ -272,7 +272,7 @@ BAD = {
     "NaN": (lambda x: {"images": x * float("nan")}, "nan"),
     "levels": (lambda x: {"images": x * 255}, r"\[0, 1\].*255"),
     "other pixels": (lambda x: {"images": x[:, 1:]}, r"\[N, 784\].*783"),
-    "no images": (lambda x: {"images": x[:0]}, "none"),
+    "no images": (lambda x: {"images": x[:0]}, "0, 784"),
     "bad validation": (lambda x: {"validation": x[:5, 1:]}, "783"),
     "more validation than data": (lambda x: {"validation": torch.cat([x, x])}, "200 and 100"),
     "epochs": (lambda x: {"epochs": -1}, "epochs.*-1"),

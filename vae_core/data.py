@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import warnings
 import zlib
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,12 @@ from torch import Tensor
 
 SPLITS = ("train", "validation", "test")
 PIXELS = 28 * 28
+_MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 _DIGITS_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"
 
 
@@ -65,9 +72,9 @@ def _read_table(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"no digits at {path}; {cure}")
     try:
-        with gzip.open(path, "rt") as lines:
+        with gzip.open(path, "rt") as lines, warnings.catch_warnings(action="error"):
             table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, UserWarning, zlib.error) as error:
         raise ValueError(f"{path} is truncated or is not a gzipped table of numbers ({error}); {cure}") from error
     found = hashlib.sha256(table.tobytes()).hexdigest()
     if found != _DIGITS_SHA256:
@@ -87,7 +94,7 @@ def load_mnist(root: str | Path, split: str = "train", download: bool = False) -
         download: fetch the files if they are not there.
 
     Raises:
-        ValueError: the split is unknown, or a file has the wrong size.
+        ValueError: the split is unknown, or a file is truncated or is not MNIST's.
         FileNotFoundError: a file is missing and `download` is false, or the download failed.
     """
     check_split(split, ("train", "test"))
@@ -95,26 +102,28 @@ def load_mnist(root: str | Path, split: str = "train", download: bool = False) -
 
     cure = f"load_mnist({str(root)!r}, {split!r}, download=True) fetches it; delete the file first if it is broken"
     try:
-        dataset = MNIST(root, train=split == "train", download=download)
-    except RuntimeError as error:
-        _check_mnist_files(Path(root), split, cure)
-        raise FileNotFoundError(f"MNIST could not be loaded from {root}: {error}; {cure}") from error
-    except (OSError, ValueError, AssertionError) as error:
-        _check_mnist_files(Path(root), split, cure)
-        raise ValueError(f"MNIST could not be read from {root}: {error}; {cure}") from error
-    _check_mnist_files(Path(root), split, cure)
+        if download:
+            MNIST(root, download=True)
+    except (RuntimeError, OSError) as error:
+        raise FileNotFoundError(f"MNIST could not be downloaded to {root}: {error}") from error
+    _check_mnist_files(Path(root), cure)
+    dataset = MNIST(root, train=split == "train")
     return Digits(dataset.data.reshape(-1, PIXELS).float() / 255, dataset.targets.long())
 
 
-def _check_mnist_files(root: Path, split: str, cure: str) -> None:
-    """Name the file of MNIST that is missing or has the wrong size."""
-    stem, count = ("train", 60_000) if split == "train" else ("t10k", 10_000)
-    for name, size in ((f"{stem}-images-idx3-ubyte", 16 + count * PIXELS), (f"{stem}-labels-idx1-ubyte", 8 + count)):
+def _check_mnist_files(root: Path, cure: str) -> None:
+    """Name the file of MNIST that is missing, truncated or another; torchvision wants those of both splits."""
+    for name, expected in _MNIST_SHA256.items():
         path = root / "MNIST" / "raw" / name
         if not path.is_file():
             raise FileNotFoundError(f"no file {path}; {cure}")
-        if path.stat().st_size != size:
-            raise ValueError(f"{path} has {path.stat().st_size:,} bytes, expected {size:,}; {cure}")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != expected:
+            raise ValueError(
+                f"{path} is truncated or is not a file of MNIST: {path.stat().st_size:,} bytes with SHA-256 "
+                f"{found[:12]}…, expected {expected[:12]}…; {cure}"
+            )
 
 
 def binarize(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -144,8 +153,8 @@ def check_images(images: Tensor, pixels: int | None = None) -> Tensor:
         raise ValueError(f"expected images as a tensor of floating-point numbers in [0, 1], got {came}")
     if images.ndim != 2 or (pixels is not None and images.shape[1] != pixels):
         raise ValueError(f"expected images of shape [N, {pixels or 'D'}], got {list(images.shape)}")
-    if len(images) == 0:
-        raise ValueError("expected at least one image, got none")
+    if images.numel() == 0:
+        raise ValueError(f"expected at least one image with at least one pixel, got {list(images.shape)}")
     low, high = images.aminmax()
     if not (low >= 0 and high <= 1):  # false for NaN as well
         raise ValueError(f"expected grey values in [0, 1], got values from {low.item():.3g} to {high.item():.3g}")

@@ -59,8 +59,8 @@ def decompose_linear(model: LinearGaussian, x: Tensor, q_mean: Tensor, q_covaria
     weight, bias, noise_var = model
     pixels, latent = weight.shape
     factor, failed = torch.linalg.cholesky_ex(q_covariance)
-    if failed.any():
-        raise ValueError("expected q_covariance to be positive definite, and it is not")
+    if failed.any() or not torch.allclose(q_covariance, q_covariance.mT):
+        raise ValueError("expected q_covariance to be symmetric and positive definite, and it is not")
     log_det_q = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     trace_q = q_covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
 

@@ -75,8 +75,9 @@ def fit_linear_gaussian(x: Tensor, latent: int, steps: int = 200) -> LinearGauss
     bias = x.mean(0)
     centred = x - bias
     total = (centred**2).mean(0)
-    if not (total > 0).all():
-        raise ValueError(f"expected every pixel to vary, {int((total == 0).sum())} are constant: see add_pixel_noise()")
+    constant = x.amax(0) == x.amin(0)
+    if constant.any():
+        raise ValueError(f"expected every pixel to vary, {int(constant.sum())} are constant: see add_pixel_noise()")
     scatter = centred.T @ centred / len(x)  # all that EM needs to know of the data, [D, D]
     values, vectors = torch.linalg.eigh(scatter)
     noise = values[:-latent].mean() if latent < len(values) else values[0]

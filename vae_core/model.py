@@ -1,13 +1,16 @@
 """The variational autoencoder: an encoder that gives q(z|x), a decoder that gives p(x|z), and how to draw from both."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, constraints
-from torch.special import log_ndtr, ndtr
+from torch.special import erfcx, log_ndtr, ndtr
 
 from vae_core.data import PIXELS, check_images
 
 LEVELS = 256
+_FAR = 50.0  # standard deviations: beyond them a normal distribution has no mass that a float64 could hold
 
 
 def reparameterize(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
@@ -75,6 +78,7 @@ class BernoulliImage(Independent):
         Raises:
             ValueError: a pixel is neither 0 nor 1. Grey pixels have no probability here: `binarize` draws from them.
         """
+        _check_pixels(value, self.event_shape)
         if not ((value == 0) | (value == 1)).all():
             raise ValueError("expected pixels that are 0 or 1 for a Bernoulli likelihood, got grey ones: see binarize()")
         return super().log_prob(value)
@@ -118,15 +122,16 @@ class DiscretizedGaussian(Distribution):
         Raises:
             ValueError: a value that is not one of the 256 levels k/255.
         """
+        _check_pixels(value, self.event_shape)
         level = (255 * value).round()
         if not ((255 * value - level).abs().amax() < 1e-2 and level.min() >= 0 and level.max() <= 255):
             raise ValueError("expected 8-bit grey values k/255, k = 0 … 255; round other images to them first")
-        middle = (level / 255 - self.loc) / self.scale
-        width = (1 / 255 / self.scale).expand_as(middle)
-        inner = _log_normal_mass(middle, width)
-        dark = log_ndtr(middle + width / 2)  # all that lies below level 0 is seen as 0
-        bright = log_ndtr(width / 2 - middle)  # all that lies above level 255 is seen as 255
-        return torch.where(level == 0, dark, torch.where(level == 255, bright, inner)).sum(-1)
+        lower = ((level - 0.5) / 255 - self.loc) / self.scale
+        upper = ((level + 0.5) / 255 - self.loc) / self.scale
+        lower = torch.where(level == 0, upper.clamp(max=0) - _FAR, lower)  # level 0 takes all that lies below
+        upper = torch.where(level == 255, lower.clamp(min=0) + _FAR, upper)  # level 255 all that lies above
+        width = torch.where((level == 0) | (level == 255), _FAR, 1 / 255 / self.scale)
+        return _log_normal_mass(lower, upper, width).sum(-1)
 
     def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         """Draw 8-bit images, as values k/255: `[*sample_shape, ..., D]`."""
@@ -156,15 +161,37 @@ class DiscretizedGaussian(Distribution):
         return first / 255, second / 255**2
 
 
-def _log_normal_mass(middle: Tensor, width: Tensor) -> Tensor:
-    """log[Φ(m + w/2) − Φ(m − w/2)] for w > 0, without overflow or cancellation."""
-    m = middle.abs()  # the left half of the axis, where Φ is small and log Φ exact
-    upper, lower = log_ndtr(width / 2 - m), log_ndtr(-width / 2 - m)
-    narrow = width < torch.finfo(width.dtype).eps ** (1 / 3)
-    difference = torch.where(narrow, -1.0, (lower - upper).clamp(max=-torch.finfo(width.dtype).eps))
-    wide_bin = upper + torch.log(-torch.expm1(difference))
-    narrow_bin = Normal(0.0, 1.0).log_prob(m) + torch.log(width) + (m**2 - 1) * width**2 / 24
-    return torch.where(narrow, narrow_bin, wide_bin)
+def _log_normal_mass(lower: Tensor, upper: Tensor, width: Tensor) -> Tensor:
+    """log[Φ(upper) − Φ(lower)] without overflow or cancellation; `width` = upper − lower, known more exactly."""
+    flip = lower + upper > 0  # to the left half of the axis, where log Φ keeps its digits
+    lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
+    eps = torch.finfo(width.dtype).eps
+    narrow = width < eps ** (1 / 3)  # there the density times the width is exact enough, and the difference is not
+    middle = (lower + upper) / 2
+    density = -0.5 * (middle**2 + math.log(2 * math.pi))
+    log_upper = _LogNdtr.apply(upper)
+    difference = torch.where(narrow, -1.0, (_LogNdtr.apply(lower) - log_upper).clamp(max=-eps))
+    return torch.where(narrow, density + width.log(), log_upper + torch.log(-torch.expm1(difference)))
+
+
+class _LogNdtr(torch.autograd.Function):
+    """log Φ(x) with the derivative φ(x)/Φ(x) = √(2/π) / erfcx(−x/√2), which torch's own loses for x far below 0."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return log_ndtr(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * math.sqrt(2 / math.pi) / erfcx(-x / math.sqrt(2))
+
+
+def _check_pixels(value: Tensor, event_shape: torch.Size) -> None:
+    """Raise a `ValueError` if the last axis does not hold the pixels: it would be broadcast silently."""
+    if value.shape[-1:] != event_shape:
+        raise ValueError(f"expected images of shape [..., {event_shape[0]}], got {list(value.shape)}")
 
 
 class VAE(nn.Module):
@@ -254,5 +281,5 @@ def _perceptron(sizes: list[int]) -> nn.Sequential:
     """Linear layers of the given sizes with SiLU between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in zip(sizes, sizes[1:]):
-        layers += [nn.Linear(inputs, outputs), nn.SiLU()]
+        layers += [nn.utils.skip_init(nn.Linear, inputs, outputs), nn.SiLU()]  # VAE draws the weights
     return nn.Sequential(*layers[:-1])

@@ -122,6 +122,8 @@ def draw_pipeline(model: VAE, x: Tensor, generator: torch.Generator | None = Non
         generator: source of both samples.
     """
     check_images(x, model.config["pixels"])
+    if model.config["decoder"] != "gaussian":
+        raise ValueError(f"expected a model with a Gaussian decoder, got a {model.config['decoder']} one")
     with torch.no_grad():
         q = model.encode(x)
         z = q.sample(generator=generator)
@@ -226,12 +228,12 @@ def plot_decompositions(terms: Decomposition, names: Sequence[str]) -> Figure:
         names: n names.
     """
     figure, ax = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
-    place = torch.arange(len(names))
+    place = np.arange(len(names))
     signed = {"reconstruction": terms.reconstruction, "kl_prior": -terms.kl_prior, "kl_posterior": terms.kl_posterior}
     for shift, (key, values) in zip((-0.3, -0.1, 0.1), signed.items()):
         sign = "−" if key == "kl_prior" else ""
-        ax.bar(place + shift, values, 0.2, color=COLORS[key], label=sign + LABELS[key])
-    ax.bar(place + 0.3, sum(signed.values()), 0.2, color=COLORS["likelihood"], label="sum of the three")
+        ax.bar(place + shift, values.numpy(), 0.2, color=COLORS[key], label=sign + LABELS[key])
+    ax.bar(place + 0.3, sum(signed.values()).numpy(), 0.2, color=COLORS["likelihood"], label="sum of the three")
     level = terms.log_likelihood[0].item()
     ax.axhline(level, color=COLORS["likelihood"], linewidth=1, linestyle=":", label=LABELS["likelihood"])
     ax.axhline(0, color="#999999", linewidth=0.6)
@@ -251,6 +253,8 @@ def plot_history(history: History) -> Figure:
         for part, line in (("train", "--"), ("validation", "-")):
             values = getattr(history, f"{part}_{name}")
             first = 0 if name == "kl" else 1  # before training, reconstruction is off the scale
+            if not values:
+                continue
             ax.plot(range(first, len(values)), values[first:], line, color=color, label=part)
         ax.set(title=title, xlabel="epoch")
     axes[0].set_ylabel("nats per image")

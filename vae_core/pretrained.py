@@ -1,6 +1,7 @@
 """The small VAE that ships with the book, and the command that made it: `python -m vae_core.pretrained`."""
 
 import argparse
+import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -48,11 +49,18 @@ def _load(path: Path) -> Pretrained:
         with safe_open(path, framework="pt") as file:
             origin = json.loads(file.metadata()["origin"])
             weights = {name: file.get_tensor(name).float() for name in file.keys()}
-        model = VAE(**CONFIG)
+        model = VAE(**CONFIG, generator=torch.Generator())
         model.load_state_dict(weights)
+        if _digest(model) != origin["sha256"]:
+            raise KeyError("sha256")
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is truncated or does not hold the expected weights: {cure}") from error
     return Pretrained(model.requires_grad_(False).eval(), origin)
+
+
+def _digest(model: VAE) -> str:
+    """SHA-256 of all weights, so that a damaged file is noticed."""
+    return hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in model.state_dict().values())).hexdigest()
 
 
 def train(epochs: int = SETTINGS["epochs"], seed: int = SETTINGS["seed"], progress: bool | None = None) -> VAE:
@@ -93,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
         "data": "the training split of load_digits, binarised anew for every batch",
         "settings": SETTINGS,
         "validation_elbo": round(validation_elbo(model), 2),
+        "sha256": _digest(model),
         "torch": torch.__version__.split("+")[0],
     }
     weights = {name: weight.half() for name, weight in model.state_dict().items()}

@@ -1,11 +1,13 @@
 """Training: `fit` maximises the ELBO, records both terms, and loses no finished epoch."""
 
 import io
+import math
 import os
 import pickle
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,13 +90,16 @@ def fit(
     Raises:
         ValueError: images that do not suit the model, more validation than training images, an impossible number, or
             a checkpoint that is broken or was made by another run.
-        FloatingPointError: the ELBO became NaN or infinite. The checkpoint still holds the last good epoch.
+        FileNotFoundError: the folder of the checkpoint does not exist or cannot be written.
+        FloatingPointError: training diverged: the ELBO became NaN or infinite, or a standard deviation 0. The
+            checkpoint still holds the last good epoch.
     """
-    _check_run(model, images, validation, epochs, batch_size, learning_rate)
+    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint)
     generator = generator or torch.Generator(images.device).manual_seed(int(torch.randint(2**62, ())))
     transform = transform or (lambda batch, generator: batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    settings = {**model.config, "images": len(images), "batch_size": batch_size, "learning_rate": learning_rate}
+    settings = {**model.config, "images": len(images), "validation": 0 if validation is None else len(validation)}
+    settings |= {"batch_size": batch_size, "learning_rate": learning_rate}
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
         history = _resume(Path(checkpoint), model, optimizer, generator, settings)
@@ -108,8 +113,11 @@ def fit(
         while history.epochs < epochs:
             terms = _train_epoch(model, images, batch_size, transform, optimizer, generator, history.epochs + 1)
             _record(history, "train", *terms)
+            probe = images[:batch_size] if validation is None else validation
+            with _divergence(f"after epoch {history.epochs}"):  # of the last step, before anything is saved
+                terms = _measure(model, probe, transform)
             if validation is not None:
-                _record(history, "validation", *_measure(model, validation, transform))
+                _record(history, "validation", *terms)
             if checkpoint is not None:
                 save_checkpoint(checkpoint, model, optimizer, generator, history, settings)
             last = (history.validation_elbo or history.train_elbo)[-1]
@@ -123,13 +131,12 @@ def _train_epoch(model, images, batch_size, transform, optimizer, generator, epo
     totals = torch.zeros(2, dtype=images.dtype, device=images.device)
     order = torch.randperm(len(images), generator=generator, device=images.device)
     for step, rows in enumerate(order.split(batch_size)):
-        terms = elbo(model, transform(images[rows], generator), generator=generator)
-        loss = -terms.elbo.mean()  # the one place where a sign is turned and a mean is taken
-        if not loss.isfinite():
-            raise FloatingPointError(
-                f"the ELBO became {-loss.item()} at step {step} of epoch {epoch}: try a smaller learning_rate, and look "
-                "for images of a kind that the decoder gives no probability to"
-            )
+        batch = transform(images[rows], generator)
+        with _divergence(f"at step {step} of epoch {epoch}"):
+            terms = elbo(model, batch, generator=generator)
+            loss = -terms.elbo.mean()  # the one place where a sign is turned and a mean is taken
+            if not loss.isfinite():
+                raise ValueError(f"the ELBO is {-loss.item()}")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -144,7 +151,18 @@ def _measure(model: VAE, images: Tensor, transform: Transform) -> tuple[float, f
     generator = torch.Generator(images.device).manual_seed(0)
     terms = [elbo(model, transform(batch, generator), generator=generator) for batch in images.split(1000)]
     reconstruction, kl = (torch.cat(term).mean().item() for term in zip(*terms))
+    if not math.isfinite(reconstruction - kl):
+        raise ValueError(f"the ELBO is {reconstruction - kl}")
     return reconstruction, kl
+
+
+@contextmanager
+def _divergence(when: str) -> Iterator[None]:
+    """Say that training diverged. The images were all measured once before it began, so they are not to blame."""
+    try:
+        yield
+    except ValueError as error:
+        raise FloatingPointError(f"training diverged {when} ({error}): try a smaller learning_rate") from error
 
 
 def _record(history: History, part: str, reconstruction: float, kl: float) -> None:
@@ -152,7 +170,7 @@ def _record(history: History, part: str, reconstruction: float, kl: float) -> No
     getattr(history, f"{part}_kl").append(kl)
 
 
-def _check_run(model, images, validation, epochs, batch_size, learning_rate) -> None:
+def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint) -> None:
     """Raise a `ValueError` before any work is done."""
     pixels = model.config["pixels"]
     check_images(images, pixels)
@@ -165,6 +183,8 @@ def _check_run(model, images, validation, epochs, batch_size, learning_rate) -> 
             "expected epochs >= 0, batch_size >= 1 and learning_rate > 0, "
             f"got {epochs}, {batch_size} and {learning_rate}"
         )
+    if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK | os.X_OK):
+        raise FileNotFoundError(f"the folder of the checkpoint {checkpoint} does not exist or cannot be written")
 
 
 def save_checkpoint(path, model, optimizer, generator, history: History, settings: dict) -> None:
@@ -203,7 +223,8 @@ def load_checkpoint(path: str | Path) -> tuple[VAE, History]:
         ValueError: the file is truncated or is not a checkpoint of ours.
     """
     state = _read(Path(path))
-    model = VAE(**state["config"])
+    dtype = next(iter(state["model"].values())).dtype
+    model = VAE(**state["config"], generator=torch.Generator()).to(dtype)
     model.load_state_dict(state["model"])
     return model, History(**state["history"])
 
@@ -213,6 +234,10 @@ def _read(path: Path) -> dict:
         raise FileNotFoundError(f"no checkpoint at {path}")
     content = io.BytesIO(path.read_bytes())
     try:
+        damaged = zipfile.ZipFile(content).testzip()  # torch does not look at the checksums
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        content.seek(0)
         state = torch.load(content, weights_only=True, map_location="cpu")
     except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ValueError(f"{path} is truncated or is not a checkpoint of vae_core: delete it to start anew") from error
