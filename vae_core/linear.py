@@ -26,9 +26,11 @@ class LinearGaussian(NamedTuple):
         """log p(x) = log N(x; b, WWᵀ + Ψ), in nats, by a D×D Cholesky factor: `[B, D]` → `[B]`."""
         covariance = self.weight @ self.weight.T + torch.diag(self.noise_var)
         factor = torch.linalg.cholesky(covariance)
-        whitened = torch.linalg.solve_triangular(factor, (x - self.bias).T, upper=False)
+        centred = (x - self.bias).T
+        whitened = torch.linalg.solve_triangular(factor, centred, upper=False)
         log_det = 2 * factor.diagonal().log().sum()
-        return -0.5 * (len(self.bias) * math.log(2 * math.pi) + log_det + (whitened**2).sum(0))
+        log_norm = len(self.bias) * math.log(2 * math.pi) + log_det
+        return -0.5 * (log_norm + (whitened**2).sum(0))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """p(z|x) = N(m, P⁻¹) with P = I + WᵀΨ⁻¹W and m = P⁻¹WᵀΨ⁻¹(x − b): m `[B, Z]` and P `[Z, Z]`."""

@@ -27,6 +27,12 @@ def reparameterize(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     Raises:
         ValueError: σ ≤ 0 or NaN, shapes that do not fit, or another dtype or device.
     """
+    _check_noise(mean, std, noise)
+    return mean + std * noise
+
+
+def _check_noise(mean: Tensor, std: Tensor, noise: Tensor) -> None:
+    """Raise a `ValueError` if a scale is not positive, or if something would be broadcast or cast silently."""
     if mean.shape != std.shape or noise.shape[noise.ndim - mean.ndim :] != mean.shape:
         shapes = ", ".join(str(list(t.shape)) for t in (mean, std, noise))
         raise ValueError(f"expected mean and std of one shape and noise ending in it, got {shapes}")
@@ -35,7 +41,6 @@ def reparameterize(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         raise ValueError(f"expected mean, std and noise of one dtype and on one device, got {came}")
     if not (std > 0).all():
         raise ValueError(f"expected std > 0, got a smallest value of {std.min().item():.3g}")
-    return mean + std * noise
 
 
 class DiagonalGaussian(Independent):

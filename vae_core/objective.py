@@ -35,13 +35,19 @@ def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
         ValueError: shapes that differ, or NaN.
     """
     if mean.shape != log_var.shape:
-        raise ValueError(f"expected mean and log_var of one shape, got {list(mean.shape)} and {list(log_var.shape)}")
+        came = f"{list(mean.shape)} and {list(log_var.shape)}"
+        raise ValueError(f"expected mean and log_var of one shape, got {came}")
     if mean.isnan().any() or log_var.isnan().any():
         raise ValueError("expected mean and log_var without NaN, got NaN")
     return 0.5 * (mean**2 + (torch.expm1(log_var) - log_var)).sum(-1)
 
 
-def elbo(model: VAE, x: Tensor, samples: int = 1, generator: torch.Generator | None = None) -> ElboTerms:
+def elbo(
+    model: VAE,
+    x: Tensor,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+) -> ElboTerms:
     """Estimate the two terms of the ELBO for each image.
 
     Reconstruction = (1/K) Σ_k log p(x|z_k) with z_k ~ q(z|x), drawn so that it has a gradient for the encoder;
