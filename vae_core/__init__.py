@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "linear": ["LinearGaussian", "add_pixel_noise", "fit_linear_gaussian"],
         "objective": ["ElboTerms", "elbo", "gaussian_kl"],
         "exact": ["Decomposition", "decompose_linear", "decompose_on_grid", "log_joint", "posterior_on_grid"],
+        "likelihood": ["Bracket", "annealed_log_likelihood", "best_gaussian", "importance_log_likelihood"],
         "training": ["History", "fit", "load_checkpoint"],
         "pretrained": ["Pretrained", "load_pretrained"],
         "source": ["show_source"],

@@ -9,7 +9,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, Patch
-from matplotlib.ticker import SymmetricalLogLocator
 from torch import Tensor
 
 from vae_core.data import check_images
@@ -212,11 +211,10 @@ def plot_derivation_lines(lines: dict[str, float], exact: float, spread: dict[st
     left.axhline(exact, color=COLORS["likelihood"], linewidth=1, linestyle=":", label=LABELS["likelihood"])
     left.plot(range(1, len(lines) + 1), list(lines.values()), "o", color=COLORS["reconstruction"])
     left.set(xticks=range(1, len(lines) + 1), xlabel="line of the derivation", ylabel="nats", ylim=(exact - 5, exact + 5))
-    left.legend(fontsize="small")
     for (name, values), color in zip(spread.items(), (COLORS["reconstruction"], COLORS["likelihood"])):
         right.plot(values[:200].numpy(), ".", color=color, markersize=4, label=name)
-    right.set(xlabel="code drawn from q, the first 200", title="what is averaged")
-    right.legend(fontsize="small")
+    right.set(xlabel="code drawn from q, the first 200", title="what is averaged", ylim=(None, 1.6 * exact))
+    right.legend(fontsize="small", loc="upper left")
     return figure
 
 
@@ -239,7 +237,7 @@ def plot_decompositions(terms: Decomposition, names: Sequence[str]) -> Figure:
     ax.axhline(0, color="#999999", linewidth=0.6)
     ax.set_xticks(place, names)
     ax.set_yscale("symlog", linthresh=10)
-    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=1000, linthresh=1))
+    ax.set_yticks([-1e9, -1e6, -1e3, 0, 1e3, 1e6, 1e9])
     ax.set_ylabel("nats")
     ax.legend(fontsize="small", ncols=2)
     return figure
@@ -278,7 +276,9 @@ def plot_posteriors(
         _image(panels[0, column], image)
         panels[0, column].set_title(name)
         ax = panels[1, column]
-        ax.contourf(*posteriors[column].axes, posteriors[column].density.T, levels=12, cmap="Greens")
+        density = posteriors[column].density
+        levels = density.max() * torch.logspace(-2, 0, 11)  # so that a second, lower peak is seen
+        ax.contourf(*posteriors[column].axes, density.T, levels=levels.tolist(), cmap="Greens", norm="log", extend="max")
         centre, std = q.mean[column].tolist(), q.stddev[column]
         for width in (1, 2):
             size = (2 * width * std).tolist()
@@ -294,7 +294,7 @@ def plot_third_term(kl_posterior: Tensor) -> Figure:
     """Draw the distribution of KL(q(z|x) ‖ p(z|x)) over images: a histogram, and the share of the sum by rank."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
     low, high = kl_posterior.min().log10().item(), kl_posterior.max().log10().item()
-    left.hist(kl_posterior.numpy(), bins=np.logspace(low, high, 40), color=COLORS["kl_posterior"])
+    left.hist(kl_posterior.numpy(), bins=np.logspace(low - 1e-6, high + 1e-6, 40), color=COLORS["kl_posterior"])
     for value, name, line in ((kl_posterior.median(), "median", "--"), (kl_posterior.mean(), "mean", "-")):
         left.axvline(value.item(), color=COLORS["likelihood"], linestyle=line, linewidth=1.2, label=name)
     left.set(xscale="log", xlabel=LABELS["kl_posterior"] + ", nats", ylabel="images")
@@ -302,20 +302,31 @@ def plot_third_term(kl_posterior: Tensor) -> Figure:
     ranked = kl_posterior.sort(descending=True).values.cumsum(0) / kl_posterior.sum()
     share = 100 * torch.arange(1, len(ranked) + 1) / len(ranked)
     right.plot(share, 100 * ranked, color=COLORS["kl_posterior"])
+    right.axvline(5, color="#999999", linewidth=0.7)
     right.set(xlabel="worst images, %", ylabel="share of the whole third term, %", ylim=(0, 102))
     return figure
 
 
-def plot_bound_by_epoch(epochs: Sequence[int], log_px: Sequence[float], elbo: Sequence[float]) -> Figure:
-    """Draw mean log p(x) and mean ELBO by epoch, and the gap between them, the mean third term."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
-    left.plot(epochs, log_px, "o-", color=COLORS["likelihood"], label=LABELS["likelihood"])
-    left.plot(epochs, elbo, "o--", color=COLORS["reconstruction"], label="ELBO")
-    left.fill_between(epochs, elbo, log_px, color=COLORS["kl_posterior"], alpha=0.4, label="third term")
-    left.set(xlabel="epoch", ylabel="nats per image", ylim=(min(elbo[1:]) - 5, max(log_px) + 5))
-    left.legend(fontsize="small")
-    right.plot(epochs, [a - b for a, b in zip(log_px, elbo)], "o-", color=COLORS["kl_posterior"])
-    right.set(xlabel="epoch", ylabel="nats per image", title="mean third term", ylim=(0, None))
+def plot_terms_by_epoch(epochs: Sequence[int], stages: Sequence[Decomposition]) -> Figure:
+    """Draw the mean of each of the three terms by epoch, and of log p(x) with the ELBO below it.
+
+    Args:
+        epochs: n numbers of epochs; the first, before training, is left out of the right panel.
+        stages: n decompositions of the same images.
+    """
+    means = {field: [getattr(stage, field).mean().item() for stage in stages] for field in Decomposition._fields}
+    elbos = [stage.elbo.mean().item() for stage in stages]
+    figure, axes = plt.subplots(1, 4, figsize=(6.9, 2.4), layout="constrained")
+    titles = {"reconstruction": "reconstruction", "kl_prior": "KL to the prior", "kl_posterior": "KL to the posterior"}
+    for ax, (field, title) in zip(axes, titles.items()):
+        first = 1 if field == "reconstruction" else 0  # before training it is off the scale
+        ax.plot(epochs[first:], means[field][first:], "o-", color=COLORS[field], markersize=4)
+        ax.set(title=title, xlabel="epoch")
+    axes[0].set_ylabel("nats per image")
+    axes[3].plot(epochs[1:], means["log_likelihood"][1:], "o-", color=COLORS["likelihood"], markersize=4, label=LABELS["likelihood"])
+    axes[3].plot(epochs[1:], elbos[1:], "o--", color=COLORS["reconstruction"], markersize=4, label="ELBO")
+    axes[3].set(title="sum, and bound", xlabel="epoch")
+    axes[3].legend(fontsize="small")
     return figure
 
 
@@ -388,4 +399,47 @@ def show_three_terms(images: Tensor, terms: Decomposition) -> Figure:
     for key, place in zip(keys, places):
         axes[0, 1].text(place, 1.25, LABELS[key], color=COLORS[key], fontsize=9.5, va="center")
     figure.subplots_adjust(hspace=0.15, wspace=0.05)
+    return figure
+
+
+def plot_terms_along(paths: Sequence[tuple[Tensor, Decomposition]], names: Sequence[str]) -> Figure:
+    """Draw the three terms and their sum while q moves along a path, one panel a path.
+
+    Args:
+        paths: pairs of the coordinate, `[n]`, and the terms at each of its points, fields `[n]`.
+        names: what the coordinate is. A path whose coordinate is positive gets a logarithmic axis.
+    """
+    figure, axes = plt.subplots(1, len(paths), figsize=(6.9, 3.0), layout="constrained")
+    for ax, (coordinate, terms), name in zip(axes, paths, names):
+        total = terms.elbo + terms.kl_posterior
+        ax.plot(coordinate, terms.reconstruction, color=COLORS["reconstruction"], label=LABELS["reconstruction"])
+        ax.plot(coordinate, -terms.kl_prior, color=COLORS["kl_prior"], label="−" + LABELS["kl_prior"])
+        ax.plot(coordinate, terms.kl_posterior, color=COLORS["kl_posterior"], label=LABELS["kl_posterior"])
+        ax.plot(coordinate, total, color=COLORS["likelihood"], linewidth=2.5, label="sum of the three")
+        ax.set(xlabel=name, xscale="log" if (coordinate > 0).all() else "linear")
+    axes[0].set_ylabel("nats")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    return figure
+
+
+def plot_bounds(samples: Sequence[int], lower: Sequence[float], level: float, upper: Sequence[float] = (), annealed: Sequence[float] = ()) -> Figure:
+    """Draw mean bounds on log p(x) against the number K of samples.
+
+    Args:
+        samples: values of K.
+        lower: mean lower bound for each K, in nats.
+        level: mean log p(x), if it is known; NaN if not.
+        upper: mean upper bound for each K.
+        annealed: mean lower and upper bound by annealing.
+    """
+    figure, ax = plt.subplots(figsize=(6, 2.9), layout="constrained")
+    ax.semilogx(samples, lower, "o-", color=COLORS["reconstruction"], label="from below: K codes from q")
+    if len(upper):
+        ax.semilogx(samples, upper, "o-", color=COLORS["kl_prior"], label="from above: the true code among them")
+    if len(annealed):
+        ax.axhspan(*annealed, color=COLORS["kl_posterior"], alpha=0.6, label="between both directions of annealing")
+    if level == level:
+        ax.axhline(level, color=COLORS["likelihood"], linestyle=":", label=LABELS["likelihood"] + ", on the grid")
+    ax.set(xlabel="K", ylabel="nats per image")
+    ax.legend(fontsize="small")
     return figure

@@ -79,7 +79,13 @@ def execute(path):
 
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(
-        notebook, timeout=300, kernel_name="python3", record_timing=False, resources=resources, on_cell_start=progress
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,  # how often the kernel flushes must not change what is stored
+        resources=resources,
+        on_cell_start=progress,
     ).execute()
     return clean(notebook)
 
