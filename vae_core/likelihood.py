@@ -82,9 +82,8 @@ def _log_weight(model: VAE, x: Tensor, z: Tensor, q: DiagonalGaussian) -> Tensor
 class _Annealing:
     """The path from q to the posterior, in u = (z − μ)/σ: π_β(u) ∝ N(u; 0, I)^(1 − β) p(x, μ + σ u)^β."""
 
-    def __init__(self, model: VAE, x: Tensor, chains: int, temperatures: int, leapfrogs: int):
-        with torch.no_grad():
-            self.q = model.encode(x)
+    def __init__(self, model: VAE, x: Tensor, q: DiagonalGaussian, chains: int, temperatures: int, leapfrogs: int):
+        self.q = q
         self.model, self.x, self.leapfrogs = model, x, leapfrogs
         self.shape = (chains, *self.q.mean.shape)
         self.betas = torch.linspace(0, 1, temperatures + 1, dtype=x.dtype, device=x.device).tolist()
@@ -151,10 +150,11 @@ def annealed_log_likelihood(
     chains: int = 8,
     leapfrogs: int = 3,
     generator: torch.Generator | None = None,
+    start: DiagonalGaussian | None = None,
 ) -> Bracket:
     """Bracket log p(x) of images that the model drew, by annealed importance sampling in both directions.
 
-    Forward, chains start at q(z|x) and move to the posterior: the mean weight has expectation p(x), so its logarithm
+    Forward, chains start at q and move to the posterior: the mean weight has expectation p(x), so its logarithm
     is a lower bound in expectation. In reverse they start at the code from which x was drawn, a draw from the
     posterior: the mean weight has expectation 1/p(x), which gives an upper bound. Step sizes are tuned in a pilot run
     and frozen: tuned inside a chain they would break the bounds. Chapter 2, equation (bracket);
@@ -168,13 +168,18 @@ def annealed_log_likelihood(
         chains: for each image and direction.
         leapfrogs: steps of each Hamiltonian move.
         generator: source of randomness.
+        start: batch `[B]`, event `[Z]`: where chains start; the encoder's q(z|x) if not given. It may depend on x, as
+            `best_gaussian` does, but not on `true_z`.
 
     Raises:
         ValueError: a number below 1, bad images, or codes of another shape.
     """
     if min(temperatures, chains, leapfrogs) < 1:
         raise ValueError(f"expected numbers of at least 1, got {temperatures}, {chains} and {leapfrogs}")
-    path = _Annealing(model, check_images(x, model.config["pixels"]), chains, temperatures, leapfrogs)
+    check_images(x, model.config["pixels"])
+    with torch.no_grad():
+        start = model.encode(x) if start is None else start
+    path = _Annealing(model, x, start, chains, temperatures, leapfrogs)
     path.forward(generator, tune=True)
     lower = path.forward(generator).logsumexp(0) - math.log(chains)
     upper = math.log(chains) - path.reverse(true_z, generator).logsumexp(0)
