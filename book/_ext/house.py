@@ -70,6 +70,12 @@ def drop_widget_state(app, env):
         metadata.get("js_files", {}).pop("ipywidgets_state", None)
 
 
+def drop_double_ids(app, pagename, templatename, context, doctree):
+    """sphinx-exercise gives every exercise of a page the same id for its content; no link uses it."""
+    if "body" in context:
+        context["body"] = re.sub(r' id="(exercise|solution)-content"', "", context["body"])
+
+
 def copy_mathjax(app, exception):
     """One file in place of the package's 24 MB; mathjax_path in _config.yml names it."""
     if exception is None and app.builder.format == "html":
@@ -82,5 +88,6 @@ def setup(app):
     app.connect("config-inited", set_buttons)
     app.connect("config-inited", set_versions)
     app.connect("env-updated", drop_widget_state)
+    app.connect("html-page-context", drop_double_ids)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
