@@ -13,6 +13,8 @@ export PYTHONUTF8 := 1
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PREFER_ENV_PATH := 1
+# Threads that wait must not spin: beside another program on the same cores that costs more than half the time.
+export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
