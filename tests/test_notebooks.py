@@ -90,3 +90,21 @@ def test_claim_is_asserted(claim):
     cells = [cell for path in CHAPTERS if path.stem in CLAIMS[claim] for cell in code_cells(path) if f"claim-{claim}" in tags(cell)]
     assert cells, f"no cell of {CLAIMS[claim]} is tagged claim-{claim}"
     assert any(re.search(r"^\s*assert ", cell.source, re.M) for cell in cells), f"the cells tagged claim-{claim} assert nothing"
+
+
+def test_docstrings_name_equations_that_the_chapters_have():
+    """Docstrings say "Chapter 1, equation (three-terms)": that label stands under an equation of that chapter."""
+    root = Path(__file__).resolve().parent.parent
+    chapters = dict(enumerate(("likelihood_decomposition", "intractable_posterior", "training_pipeline", "reparameterization"), 1))
+    there = {}
+    for number, name in chapters.items():
+        text = (root / "book" / f"{name}.ipynb").read_text(encoding="utf-8")
+        there[number] = set(re.findall(r"\$\$ \(([\w-]+)\)", text))
+    named = [
+        (path.name, int(chapter), label)
+        for path in sorted((root / "vae_core").glob("*.py"))
+        for chapter, labels in re.findall(r"Chapter (\d), equations? ((?:\([\w-]+\)(?:\s+and\s+)?)+)", path.read_text(encoding="utf-8"))
+        for label in re.findall(r"\(([\w-]+)\)", labels)
+    ]
+    assert len(named) >= 8
+    assert [entry for entry in named if entry[2] not in there[entry[1]]] == []
