@@ -103,6 +103,7 @@ def test_first_step_is_adams_uphill_in_every_weight(gen, digits):
         step, clear = parameter.detach() - start, slope.abs() > slope.abs().max() / 4
         assert torch.allclose(step[clear].abs(), torch.tensor(1e-3).double(), rtol=1e-3)
         assert (step[clear].sign() == slope[clear].sign()).double().mean() > 0.8
+        assert 0.2 < parameter.grad.norm() / slope.norm() < 5  # Adam hides a factor: the mean over images, not the sum
 
 
 def test_same_generator_same_run_and_other_generator_other_run(gen, digits):
