@@ -1,5 +1,6 @@
 """The three terms against numpy, scipy, torch.distributions, Monte Carlo and Gauss-Hermite quadrature."""
 
+import math
 from functools import cache
 
 import numpy as np
@@ -14,10 +15,12 @@ from vae_core import (
     DiagonalGaussian,
     LinearGaussian,
     add_pixel_noise,
+    binarize,
     decompose_linear,
     decompose_on_grid,
     fit_linear_gaussian,
     load_digits,
+    load_pretrained,
     log_joint,
     posterior_on_grid,
 )
@@ -207,3 +210,15 @@ def test_grid_refuses(gen):
     ):
         with pytest.raises(error, match=came):
             decompose_on_grid(*arguments)
+
+
+@pytest.mark.parametrize("std", [0.5, 1.0, 1.5])
+def test_grid_takes_a_q_as_wide_as_the_prior(std, gen):
+    """A box of 6 standard deviations leaves enough of q outside to keep the residual above the tolerance for ever."""
+    model = load_pretrained().model
+    x = binarize(load_digits("test").images[::250], gen(0))
+    own = decompose_on_grid(model, x)
+    log_var = torch.full((len(x), 2), 2 * math.log(std))
+    terms = decompose_on_grid(model, x, DiagonalGaussian(torch.zeros_like(log_var), log_var), most_points=300_000)
+    assert terms.residual.abs().max() <= 1e-6
+    torch.testing.assert_close(terms.log_likelihood, own.log_likelihood, atol=2e-6, rtol=0)

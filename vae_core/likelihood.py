@@ -34,7 +34,7 @@ def importance_log_likelihood(
     In expectation a lower bound, tighter with every further sample; K = 1 is the ELBO. For images that the model drew
     itself, the code they were drawn from is a draw from the true posterior: put in place of one of the K samples it
     turns the estimate into an upper bound in expectation. By Markov's inequality
-    P(lower estimate > log p(x) + b) ≤ e^−b. Chapter 2, equation (importance); Burda et al. 2016; Grosse et al. 2015.
+    P(lower estimate > log p(x) + b) ≤ e^−b. Chapter 2, equations (importance) and (bracket); Burda et al. 2016; Grosse et al. 2015.
 
     Args:
         model: the VAE.
@@ -157,7 +157,7 @@ def annealed_log_likelihood(
     Forward, chains start at q and move to the posterior: the mean weight has expectation p(x), so its logarithm
     is a lower bound in expectation. In reverse they start at the code from which x was drawn, a draw from the
     posterior: the mean weight has expectation 1/p(x), which gives an upper bound. Step sizes are tuned in a pilot run
-    and frozen: tuned inside a chain they would break the bounds. Chapter 2, equation (bracket);
+    and frozen: tuned inside a chain they would break the bounds. Chapter 2;
     Neal 2001; Grosse et al. 2015.
 
     Args:

@@ -202,8 +202,8 @@ def _check_pixels(value: Tensor, event_shape: torch.Size) -> None:
 class VAE(nn.Module):
     """A variational autoencoder with prior p(z) = N(0, I). Chapter 3; Kingma & Welling 2014.
 
-    Encoder: x → μ, log σ², so q(z|x) = N(μ, diag σ²). Decoder: z → parameters of p(x|z), with a diagonal covariance
-    that the network gives too. Both are multilayer perceptrons with SiLU activations: smooth, so that
+    Encoder: x → μ, log σ², so q(z|x) = N(μ, diag σ²). Decoder: z → parameters of p(x|z): mean and diagonal
+    covariance of the Gaussian y that is observed as x, or the logits of a Bernoulli. Both are multilayer perceptrons with SiLU activations: smooth, so that
     log p(x) can be integrated numerically.
 
     Args:
