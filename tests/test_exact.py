@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from vae_core import (
@@ -210,6 +210,43 @@ def test_grid_refuses(gen):
     ):
         with pytest.raises(error, match=came):
             decompose_on_grid(*arguments)
+
+
+def two_modes(height):
+    """A decoder that cannot tell z from −z but for a tilt, and the image whose posterior has a mode on either side."""
+    model = VAE(1, (3,), "bernoulli", pixels=20, generator=torch.Generator().manual_seed(0)).double().requires_grad_(False)
+    model.decoder[0].weight[:] = torch.tensor([[2.0], [-2.0], [0.2]])  # silu(2z) + silu(−2z) is even in z
+    model.decoder[0].bias[:] = torch.tensor([0.0, 0.0, 5.0])
+    sign = torch.ones(20).double()
+    sign[10:] = -1
+    model.decoder[2].weight[:] = torch.stack([sign, sign, torch.full((20,), height / 20).double()], 1)
+    model.decoder[2].bias[:] = -4 * sign
+    x = (torch.arange(20) % 2).double()[None]  # half of the pixels want a large |z|, half a small one
+    return model, x
+
+
+@pytest.mark.parametrize("height", [0.0, 1.0])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_grid_finds_both_modes_wherever_q_sits(height, side):
+    model, x = two_modes(height)
+
+    def joint(z):
+        logits = model.decoder(torch.tensor([[z]]).double())[0]
+        log_px_given_z = (x[0] * logits - torch.logaddexp(logits, torch.zeros(()).double())).sum()
+        return math.exp(log_px_given_z.item() + 30) * stats.norm.pdf(z)
+
+    halves = [integrate.quad(joint, *ends, epsabs=0, epsrel=1e-8, limit=200)[0] for ends in ((-9, 0), (0, 9))]
+    valley, peaks = joint(0.0), [max(joint(s * z) for z in np.linspace(0.5, 4, 100)) for s in (-1, 1)]
+    assert valley < 1e-3 * min(peaks)  # two modes, and both count
+    assert min(halves) > 0.05 * sum(halves)
+
+    q = DiagonalGaussian(torch.tensor([[2.0 * side]]).double(), torch.tensor([[-3.0]]).double())  # on one of them
+    terms = decompose_on_grid(model, x, q)
+    expected = math.log(sum(halves)) - 30
+    assert terms.log_likelihood.item() == pytest.approx(expected, abs=2e-6)
+    # at least what it costs to ignore the mass on the other side
+    own, other = halves[side == 1], halves[side == -1]
+    assert terms.kl_posterior.item() > -math.log(own / (own + other)) - 1e-6
 
 
 @pytest.mark.parametrize("std", [0.5, 1.0, 1.5])

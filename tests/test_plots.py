@@ -100,3 +100,35 @@ def test_history_is_drawn_by_epoch(validated):
         assert drawn_lines == lines[: 2 if validated else 1]
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == (["train", "validation"] if validated else ["train"])
+
+
+def test_terms_along_a_path_stack_up_to_their_sum():
+    coordinate = torch.linspace(1, 3, 5)
+    terms = Decomposition(torch.full((5,), -100.0), -100 - coordinate, 2 * coordinate, 3 * coordinate)
+    figure = drawn(plots.plot_terms_along([(coordinate, terms), (coordinate - 2, terms)], ["width", "mean"]))
+    assert [ax.get_xscale() for ax in figure.axes] == ["log", "linear"]
+    for ax in figure.axes:
+        total, reconstruction = (line.get_ydata() for line in ax.lines)
+        assert np.allclose(total, -100) and np.allclose(reconstruction, terms.reconstruction)
+        prior, posterior = (area.get_paths()[0].vertices[:, 1] for area in ax.collections)
+        assert posterior.max() == pytest.approx(-100) and posterior.min() == pytest.approx(terms.elbo.min())
+        assert prior.max() == pytest.approx(terms.reconstruction.max()) and prior.min() == pytest.approx(terms.elbo.min())
+
+
+def test_posteriors_on_a_line_show_both_densities(digits):
+    line = torch.linspace(-5, 5, 501)
+    posterior = torch.stack([torch.distributions.Normal(m, 0.3).log_prob(line).exp() for m in (-1.0, 2.0)])
+    guess = torch.stack([torch.distributions.Normal(m, 0.2).log_prob(line).exp() for m in (-1.0, 0.0)])
+    figure = drawn(plots.plot_posteriors_on_line(digits[:2], ["near", "far"], line, posterior, guess))
+    for column, ax in enumerate(figure.axes[2:]):
+        assert np.allclose(ax.lines[0].get_ydata(), guess[column])
+        assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(posterior[column].max().item())
+        low, high = ax.get_xlim()
+        assert low < -1 - 0.5 * (1 - column) and high > (-1, 2)[column] + 0.6 and high - low < 9
+
+
+def test_gap_split_stacks_sharing_on_family():
+    figure = drawn(plots.plot_gap_split(["a", "b"], [1.0, 2.0], [3.0, 0.5]))
+    bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
+    assert bars == [(0, 1.0), (0, 2.0), (1.0, 3.0), (2.0, 0.5)]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vae_core.data import check_images
 from vae_core.linear import LinearGaussian
-from vae_core.model import VAE, DiagonalGaussian
+from vae_core.model import VAE, BernoulliImage, DiagonalGaussian
 from vae_core.objective import gaussian_kl
 
 _CHUNK = 1_000_000  # numbers that fit into a processor's cache, so that long sums do not wait for memory
@@ -103,8 +103,9 @@ def _check_linear(model: LinearGaussian, x: Tensor, q_mean: Tensor, q_covariance
 def log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
     """Compute log p(x|z) + log p(z) for every image and every code, in nats: `[B, G]`.
 
-    A Bernoulli decoder with a linear last layer, logits = h(z) V + c, is tabulated: log p(x|z) = h(z)·(V x) + c·x − A(z),
-    where h and A(z) = Σ_d log(1 + e^logits_d) do not depend on the image, so that many images cost little more than one.
+    A Bernoulli decoder with a linear last layer, logits = V h(z) + c, is tabulated: log p(x|z) = h(z)·(Vᵀx) + c·x +
+    log p(0|z), where h and the log-probability of the black image do not depend on x, so that many images cost little
+    more than one.
 
     Args:
         model: the VAE.
@@ -119,9 +120,10 @@ def log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
     if model.config["decoder"] == "bernoulli" and isinstance(last, nn.Linear):
         model.decode(z[:1]).log_prob(x)  # says so if the pixels are grey
         hidden = model.decoder[:-1](z)
-        parts = hidden.split(_CHUNK // len(last.weight) + 1)
-        log_norm = torch.cat([nn.functional.softplus(last(part)).sum(-1) for part in parts])  # A(z), [G]
-        log_px = (x @ last.weight) @ hidden.T + (x @ last.bias)[:, None] - log_norm
+        parts = hidden.split(_CHUNK // 4 // len(last.weight) + 1)
+        black = torch.zeros_like(x[0])
+        log_black = torch.cat([BernoulliImage(last(part)).log_prob(black) for part in parts])  # log p(0|z), [G]
+        log_px = (x @ last.weight) @ hidden.T + (x @ last.bias)[:, None] + log_black
     else:
         log_px = model.decode(z[:, None]).log_prob(x).T
     if log_px.isnan().any():
@@ -183,7 +185,8 @@ def decompose_on_grid(
     prior is in closed form. So the residual tells how far the rules disagree. Images for which the residual, or the
     difference of the two log p(x), exceeds the tolerance are done again with half the step, or with a larger box where
     mass lies near its edge. A mode of the posterior much narrower than the first step, 1/8, or wholly outside the
-    first box, [−6.6, 6.6]^Z, with a gap before it, is seen by neither rule; the residual does not tell. In float64 whatever the input. Chapter 2, equation (grid).
+    first box, [−6.6, 6.6]^Z, with a gap before it, is seen by neither rule; the residual does not tell. In float64
+    whatever the input. Chapter 2, equation (grid).
 
     Args:
         model: the VAE, Z = 1 or 2, with smooth activations.
@@ -206,6 +209,7 @@ def decompose_on_grid(
         raise ValueError(f"expected q with mean [{len(x)}, {latent}], got {list(q.mean.shape)}")
     kl_prior = gaussian_kl(q.mean, q.log_var)
     result = torch.full((4, len(x)), math.nan, dtype=x.dtype, device=x.device)
+    reach = 2.7 + math.sqrt(-2 * math.log(min(tolerance, 0.5)))  # σ of q inside the box: 8 for 1e-6
     todo = [(torch.arange(len(x), device=x.device), 6.0, 1 / 8)]
     while todo:
         rows, half_width, step = todo.pop()
@@ -214,7 +218,7 @@ def decompose_on_grid(
                 f"log p(x) of {len(rows)} images is not known to {tolerance} nat on a grid of {most_points:,} points: "
                 "is the decoder smooth, and are q and the posterior neither very narrow nor far from the origin?"
             )
-        wide = (q.mean.abs() + 8 * q.stddev).amax(1)[rows] > half_width
+        wide = (q.mean.abs() + reach * q.stddev).amax(1)[rows] > half_width
         todo += [(rows[wide], 1.5 * half_width, step)] if wide.any() else []
         if wide.all():
             continue
@@ -249,6 +253,9 @@ class GridPosterior(NamedTuple):
 @torch.no_grad()
 def posterior_on_grid(model: VAE, x: Tensor, q: DiagonalGaussian, points: int = 120) -> GridPosterior:
     """Compute p(z|x) of one image where it has its mass, on a window that shows q (to 2.5 σ) too. Chapter 2.
+
+    For a picture: p(x) comes from one fixed grid, [−6, 6]² with step 1/16, and nothing is refined. Mass outside that
+    square, or modes much narrower than the step, would be missed: for numbers use `decompose_on_grid`.
 
     Args:
         model: the VAE, Z = 2.

@@ -290,6 +290,50 @@ def plot_posteriors(
     return figure
 
 
+def plot_posteriors_on_line(
+    images: Tensor, names: Sequence[str], line: Tensor, posterior: Tensor, guess: Tensor
+) -> Figure:
+    """Draw for each image the true posterior on a one-dimensional latent, filled, and q as a line.
+
+    Args:
+        images: `[n, 784]`.
+        names: n titles.
+        line: `[G]`, codes.
+        posterior: `[n, G]`, density of p(z|x).
+        guess: `[n, G]`, density of q(z|x).
+    """
+    figure, panels = plt.subplots(2, len(names), figsize=(6.9, 3.5), height_ratios=(1, 2.2), layout="constrained")
+    for column, (image, name) in enumerate(zip(images, names)):
+        _image(panels[0, column], image)
+        panels[0, column].set_title(name)
+        ax = panels[1, column]
+        ax.fill_between(line, posterior[column], color="#74c476", label="true posterior p(z|x)")
+        ax.plot(line, guess[column], color=COLORS["kl_prior"], linewidth=1.4, label="the encoder's q(z|x)")
+        seen = line[torch.maximum(posterior[column] / posterior[column].max(), guess[column] / guess[column].max()) > 1e-3]
+        margin = 0.25 * (seen[-1] - seen[0]).item()
+        ax.set(xlabel="$z$", yticks=[], xlim=(seen[0].item() - margin, seen[-1].item() + margin), ylim=(0, None))
+    panels[1, 0].set_ylabel("density")
+    figure.legend(*panels[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def plot_gap_split(names: Sequence[str], family: Sequence[float], sharing: Sequence[float]) -> Figure:
+    """Draw the mean third term as a bar in two parts: the price of the Gaussian family, and of one shared encoder.
+
+    Args:
+        names: what each bar is for.
+        family: in nats.
+        sharing: in nats.
+    """
+    figure, ax = plt.subplots(figsize=(6.5, 0.5 * len(names) + 1.2), layout="constrained")
+    ax.barh(names, family, 0.55, color=COLORS["kl_posterior"], label="the Gaussian family")
+    ax.barh(names, sharing, 0.55, left=family, color="#b2dfd0", label="one encoder for all images")
+    ax.set(xlabel=LABELS["kl_posterior"] + ", mean, nats")
+    ax.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
+    return figure
+
+
 def plot_third_term(kl_posterior: Tensor) -> Figure:
     """Draw the distribution of KL(q(z|x) ‖ p(z|x)) over images: a histogram, and the share of the sum by rank."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
@@ -403,20 +447,30 @@ def show_three_terms(images: Tensor, terms: Decomposition) -> Figure:
 
 
 def plot_terms_along(paths: Sequence[tuple[Tensor, Decomposition]], names: Sequence[str]) -> Figure:
-    """Draw the three terms and their sum while q moves along a path, one panel a path.
+    """Draw the three terms stacked while q moves along a path, one panel a path: their sum stays where it is.
+
+    From the reconstruction term a band leads down by the KL to the prior, to the ELBO; from there an area leads up by
+    the KL to the posterior.
 
     Args:
         paths: pairs of the coordinate, `[n]`, and the terms at each of its points, fields `[n]`.
         names: what the coordinate is. A path whose coordinate is positive gets a logarithmic axis.
     """
-    figure, axes = plt.subplots(1, len(paths), figsize=(6.9, 3.0), layout="constrained")
+    figure, axes = plt.subplots(1, len(paths), figsize=(6.9, 3.2), layout="constrained")
     for ax, (coordinate, terms), name in zip(axes, paths, names):
         total = terms.elbo + terms.kl_posterior
-        ax.plot(coordinate, terms.reconstruction, color=COLORS["reconstruction"], label=LABELS["reconstruction"])
-        ax.plot(coordinate, -terms.kl_prior, color=COLORS["kl_prior"], label="−" + LABELS["kl_prior"])
-        ax.plot(coordinate, terms.kl_posterior, color=COLORS["kl_posterior"], label=LABELS["kl_posterior"])
         ax.plot(coordinate, total, color=COLORS["likelihood"], linewidth=2.5, label="sum of the three")
-        ax.set(xlabel=name, xscale="log" if (coordinate > 0).all() else "linear")
+        prior = {"color": "#f2b48c", "label": "−" + LABELS["kl_prior"]}
+        ax.fill_between(coordinate, terms.elbo, terms.reconstruction, **prior)
+        posterior = {"facecolor": "none", "edgecolor": COLORS["kl_posterior"], "hatch": "////"}  # it may lie on the other
+        ax.fill_between(coordinate, terms.elbo, total, linewidth=0, **posterior, label="+" + LABELS["kl_posterior"])
+        ax.plot(coordinate, terms.reconstruction, color=COLORS["reconstruction"], label=LABELS["reconstruction"])
+        ax.set(xlabel=name)
+        if (coordinate > 0).all():
+            ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if coordinate.min() <= tick <= coordinate.max()]
+            ax.set_xscale("log")
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.set_xticks([], minor=True)
     axes[0].set_ylabel("nats")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     return figure
@@ -441,5 +495,5 @@ def plot_bounds(samples: Sequence[int], lower: Sequence[float], level: float, up
     if level == level:
         ax.axhline(level, color=COLORS["likelihood"], linestyle=":", label=LABELS["likelihood"] + ", on the grid")
     ax.set(xlabel="K", ylabel="nats per image")
-    ax.legend(fontsize="small")
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     return figure
