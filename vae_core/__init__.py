@@ -10,7 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["plots"],
     submod_attrs={
         "data": ["Digits", "binarize", "check_images", "load_digits", "load_mnist"],
-        "model": ["VAE", "BernoulliImage", "DiagonalGaussian", "DiscretizedGaussian", "reparameterize"],
+        "distributions": ["BernoulliImage", "DiagonalGaussian", "DiscretizedGaussian", "reparameterize"],
+        "model": ["VAE"],
         "linear": ["LinearGaussian", "add_pixel_noise", "fit_linear_gaussian"],
         "objective": ["ElboTerms", "elbo", "gaussian_kl"],
         "exact": ["Decomposition", "decompose_linear", "decompose_on_grid", "log_joint", "posterior_on_grid"],

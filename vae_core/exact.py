@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vae_core.data import check_images
+from vae_core.distributions import BernoulliImage, DiagonalGaussian
 from vae_core.linear import LinearGaussian
-from vae_core.model import VAE, BernoulliImage, DiagonalGaussian
+from vae_core.model import VAE
 from vae_core.objective import gaussian_kl
 
 _CHUNK = 1_000_000  # numbers that fit into a processor's cache, so that long sums do not wait for memory

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vae_core.data import check_images
-from vae_core.model import VAE, DiagonalGaussian
+from vae_core.distributions import DiagonalGaussian
+from vae_core.model import VAE
 from vae_core.objective import gaussian_kl
 
 
