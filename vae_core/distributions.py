@@ -82,7 +82,7 @@ class BernoulliImage(Independent):
             ValueError: a pixel is neither 0 nor 1. Grey pixels have no probability here: `binarize` draws from them.
         """
         _check_pixels(value, self.event_shape)
-        if not ((value == 0) | (value == 1)).all():
+        if not torch.equal(value * value, value):  # false for NaN as well
             raise ValueError("expected pixels that are 0 or 1 for a Bernoulli likelihood, got grey ones: see binarize()")
         return _BernoulliLogProb.apply(self.base_dist.logits, value)
 
@@ -105,7 +105,7 @@ class _BernoulliLogProb(torch.autograd.Function):
     def forward(logits, value):
         factors = torch.exp(-logits.abs()).add_(1)
         log_norm = sum(part.prod(-1).log() for part in factors.split(100, -1))
-        return (value * logits - logits.clamp(min=0)).sum(-1) - log_norm
+        return (value * logits).sub_(logits.clamp(min=0)).sum(-1) - log_norm
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -114,7 +114,7 @@ class _BernoulliLogProb(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         logits, value = ctx.saved_tensors
-        return gradient[..., None] * (value - torch.sigmoid(logits)), None
+        return (value - torch.sigmoid(logits)).mul_(gradient[..., None]), None
 
 
 class DiscretizedGaussian(Distribution):

@@ -56,7 +56,7 @@ class VAE(nn.Module):
             ValueError: as `check_images`.
         """
         check_images(x, self.config["pixels"])
-        mean, log_var = self.encoder(x).chunk(2, dim=-1)
+        mean, log_var = self.encoder(x).to(x.dtype).chunk(2, dim=-1)  # in autocast the layers give less precision
         return DiagonalGaussian(mean, log_var)
 
     def decode(self, z: Tensor) -> DiscretizedGaussian | BernoulliImage:
@@ -67,7 +67,7 @@ class VAE(nn.Module):
         """
         if z.ndim == 0 or z.shape[-1] != self.config["latent"]:
             raise ValueError(f"expected z of shape [..., {self.config['latent']}], got {list(z.shape)}")
-        output = self.decoder(z)
+        output = self.decoder(z).to(z.dtype)
         if self.config["decoder"] == "bernoulli":
             return BernoulliImage(output)
         loc, log_scale = output.chunk(2, dim=-1)

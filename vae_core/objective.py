@@ -1,10 +1,12 @@
 """The two terms that are trained: one value per image, in nats."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vae_core.distributions import DiagonalGaussian, reparameterize
 from vae_core.model import VAE
 
 
@@ -47,6 +49,7 @@ def elbo(
     x: Tensor,
     samples: int = 1,
     generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
 ) -> ElboTerms:
     """Estimate the two terms of the ELBO for each image.
 
@@ -58,13 +61,62 @@ def elbo(
         x: images, `[B, D]`: grey levels k/255 for a Gaussian decoder, 0 or 1 for a Bernoulli one.
         samples: K, draws of z for each image.
         generator: source of randomness.
+        noise: ε, `[K, B, Z]`, instead of noise drawn here.
 
     Raises:
         ValueError: K below 1, or images that are not what the decoder gives probability to.
     """
-    if samples < 1:
-        raise ValueError(f"expected samples of at least 1, got {samples}")
     q = model.encode(x)
-    z = q.rsample((samples,), generator)  # [K, B, Z]
+    noise = _noise(q, samples, generator) if noise is None else noise
+    z = reparameterize(q.mean, q.stddev, noise)  # [K, B, Z]
     reconstruction = model.decode(z).log_prob(x).mean(0)  # [K, B] -> [B]
     return ElboTerms(reconstruction, gaussian_kl(q.mean, q.log_var))
+
+
+class ImportanceElbo(NamedTuple):
+    """The importance-weighted bound, and the two terms of the ELBO from the same draws. Chapter 2, equation (importance)."""
+
+    bound: Tensor
+    "`[B]`, nats: log (1/K) Σ_k p(x, z_k) / q(z_k|x), in expectation at most log p(x)."
+    reconstruction: Tensor
+    "`[B]`, nats: as in `ElboTerms`."
+    kl: Tensor
+    "`[B]`, nats: as in `ElboTerms`."
+
+
+def importance_elbo(
+    model: VAE,
+    x: Tensor,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
+) -> ImportanceElbo:
+    """Estimate the importance-weighted bound with a gradient for encoder and decoder, to train on it.
+
+    Chapter 2, equation (importance); Burda et al. 2016, equation 8. To measure log p(x) with many samples use
+    `importance_log_likelihood`, which bounds the memory.
+
+    Args:
+        model: encoder and decoder.
+        x: images, `[B, D]`.
+        samples: K.
+        generator: source of randomness.
+        noise: ε, `[K, B, Z]`, instead of noise drawn here.
+
+    Raises:
+        ValueError: K below 1, or images that are not what the decoder gives probability to.
+    """
+    q = model.encode(x)
+    noise = _noise(q, samples, generator) if noise is None else noise
+    z = reparameterize(q.mean, q.stddev, noise)  # [K, B, Z]
+    log_px_given_z = model.decode(z).log_prob(x)
+    log_weight = log_px_given_z + model.prior().log_prob(z) - q.log_prob(z)  # [K, B]
+    bound = log_weight.logsumexp(0) - math.log(len(z))
+    return ImportanceElbo(bound, log_px_given_z.mean(0), gaussian_kl(q.mean, q.log_var))
+
+
+def _noise(q: DiagonalGaussian, samples: int, generator: torch.Generator | None) -> Tensor:
+    """Standard normal noise for K codes of each image, `[K, B, Z]`."""
+    if samples < 1:
+        raise ValueError(f"expected samples of at least 1, got {samples}")
+    return torch.randn((samples, *q.mean.shape), generator=generator, dtype=q.mean.dtype, device=q.mean.device)

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, Patch
 from torch import Tensor
 
+from vae_core.checkpoint import History
 from vae_core.data import check_images
 from vae_core.distributions import DiagonalGaussian
 from vae_core.exact import Decomposition, GridPosterior
 from vae_core.model import VAE
-from vae_core.training import History
 
 COLORS = {"reconstruction": "#0072b2", "kl_prior": "#d55e00", "kl_posterior": "#009e73", "likelihood": "#333333"}
 LABELS = {

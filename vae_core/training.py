@@ -1,59 +1,41 @@
 """Training: `fit` maximises the ELBO, records both terms, and loses no finished epoch."""
 
-import io
 import math
 import os
-import pickle
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from vae_core.checkpoint import History, resume, save_checkpoint
 from vae_core.data import check_images
 from vae_core.model import VAE
-from vae_core.objective import elbo
+from vae_core.objective import elbo, importance_elbo
 
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]
-_FORMAT = "vae_core checkpoint 1"
 
 
-@dataclass
-class History:
-    """Means over images of both terms, in nats. Entry 0 is measured before training, entry e after e epochs.
+@dataclass(frozen=True)
+class Cosine:
+    """A learning rate that rises from 0 to `peak` in the first tenth of the steps, then falls along a half cosine.
 
-    `train_reconstruction` and `train_kl` of an epoch are means over its batches as they were trained on, each before
-    its step; those of validation are measured at the epoch's end, each time with the same noise.
+    η(s) = peak · 10 s for a share s < 0.1 of all steps, and then from `peak` down to `peak` / 100.
     """
 
-    train_reconstruction: list[float] = field(default_factory=list)
-    "Mean over training images of E_q[log p(x|z)], one sample each."
-    train_kl: list[float] = field(default_factory=list)
-    "Mean over training images of KL(q(z|x) ‖ p(z))."
-    validation_reconstruction: list[float] = field(default_factory=list)
-    "As `train_reconstruction`, for the validation images; empty without them."
-    validation_kl: list[float] = field(default_factory=list)
-    "As `train_kl`, for the validation images; empty without them."
+    peak: float
+    "The largest learning rate."
 
-    @property
-    def epochs(self) -> int:
-        """How many epochs are finished."""
-        return max(len(self.train_kl) - 1, 0)
-
-    @property
-    def train_elbo(self) -> list[float]:
-        """Mean ELBO by epoch, training images."""
-        return [r - k for r, k in zip(self.train_reconstruction, self.train_kl)]
-
-    @property
-    def validation_elbo(self) -> list[float]:
-        """Mean ELBO by epoch, validation images."""
-        return [r - k for r, k in zip(self.validation_reconstruction, self.validation_kl)]
+    def __call__(self, share: float) -> float:
+        """Give the learning rate when `share` of all steps are done, 0 ≤ `share` < 1."""
+        if share < 0.1:
+            return self.peak * (0.001 + 0.999 * share / 0.1)
+        return self.peak * (0.01 + 0.495 * (1 + math.cos(math.pi * (share - 0.1) / 0.9)))
 
 
 def fit(
@@ -61,21 +43,27 @@ def fit(
     images: Tensor,
     epochs: int = 30,
     batch_size: int = 100,
-    learning_rate: float = 1e-3,
+    learning_rate: float | Cosine = 1e-3,
     validation: Tensor | None = None,
     transform: Transform | None = None,
     generator: torch.Generator | None = None,
     checkpoint: str | Path | None = None,
     progress: bool | None = None,
+    samples: int = 1,
+    precision: torch.dtype = torch.float32,
 ) -> History:
     """Train the model in place by stochastic gradient ascent on the mean ELBO (Adam, Kingma & Ba 2015). Chapter 3.
+
+    Under `torchrun`, with `torch.distributed` initialised, each process computes its share of every batch, the
+    gradients are averaged, and the first process shows progress and writes the checkpoint. The result is that of one
+    process with the same batches: every process draws the noise of whole batches, so that their number changes nothing.
 
     Args:
         model: the VAE, trained in place.
         images: training images, `[N, D]`, in [0, 1].
         epochs: passes over the images, in all: a continued run counts those it finds done.
-        batch_size: B, images a step.
-        learning_rate: of Adam.
+        batch_size: B, images a step, over all processes.
+        learning_rate: of Adam; a number, or a schedule over the whole run.
         validation: images that are measured after each epoch and never trained on.
         transform: called as `transform(batch, generator)` on each batch: `binarize` for a Bernoulli decoder.
         generator: source of the order of the images and of all noise. Without one, a generator of its own is seeded
@@ -83,6 +71,9 @@ def fit(
         checkpoint: file written after each epoch, whole or not at all. If it is there, training goes on from it, as
             if it had not been interrupted.
         progress: show a progress bar; by default only on a terminal.
+        samples: K. With more than 1 the importance-weighted bound is maximised in place of the ELBO (Burda et al. 2016).
+        precision: of the matrix products: `torch.float32`, or `torch.bfloat16`, which is faster where the processor
+            has instructions for it, and less exact. Weights, both terms and all sums stay as they are.
 
     Returns:
         Both terms by epoch.
@@ -94,31 +85,37 @@ def fit(
         FloatingPointError: training diverged: the ELBO became NaN or infinite, or a standard deviation 0. The
             checkpoint still holds the last good epoch.
     """
-    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint)
-    generator = generator or torch.Generator(images.device).manual_seed(int(torch.randint(2**62, ())))
+    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples)
+    generator = generator or _own_generator(images.device)
     transform = transform or (lambda batch, generator: batch)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    schedule = learning_rate if callable(learning_rate) else lambda share: learning_rate
+    optimizer = torch.optim.Adam(model.parameters(), lr=schedule(0.0), fused=True)
     settings = {**model.config, "images": len(images), "validation": 0 if validation is None else len(validation)}
-    settings |= {"batch_size": batch_size, "learning_rate": learning_rate}
+    settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples}
+    if callable(learning_rate):  # then the end of the run matters from its beginning
+        settings["learning_rate"] = f"{learning_rate} over {epochs} epochs"
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
-        history = _resume(Path(checkpoint), model, optimizer, generator, settings)
+        history = resume(Path(checkpoint), model, optimizer, generator, settings)
     parts = {"train": images} if validation is None else {"train": images, "validation": validation}
     if not history.train_kl:
         for name, part in parts.items():
             _record(history, name, *_measure(model, part, transform))
 
-    bar = tqdm(total=epochs, initial=history.epochs, unit="epoch", disable=None if progress is None else not progress)
-    with bar:
+    net = _Terms(model, samples, precision)
+    net = DistributedDataParallel(net) if _world() > 1 else net
+    quiet = _rank() > 0 or (None if progress is None else not progress)
+    with tqdm(total=epochs, initial=history.epochs, unit="epoch", disable=quiet) as bar:
         while history.epochs < epochs:
-            terms = _train_epoch(model, images, batch_size, transform, optimizer, generator, history.epochs + 1)
+            now = [schedule((history.epochs + share) / epochs) for share in _shares(len(images), batch_size)]
+            terms = _train_epoch(net, images, batch_size, transform, optimizer, generator, now, history.epochs + 1)
             _record(history, "train", *terms)
             probe = images[:batch_size] if validation is None else validation
             with _divergence(f"after epoch {history.epochs}"):  # of the last step, before anything is saved
                 terms = _measure(model, probe, transform)
             if validation is not None:
                 _record(history, "validation", *terms)
-            if checkpoint is not None:
+            if checkpoint is not None and _rank() == 0:
                 save_checkpoint(checkpoint, model, optimizer, generator, history, settings)
             last = (history.validation_elbo or history.train_elbo)[-1]
             bar.set_postfix_str(f"{'validation' if validation is not None else 'train'} ELBO {last:.1f} nats")
@@ -126,23 +123,74 @@ def fit(
     return history
 
 
-def _train_epoch(model, images, batch_size, transform, optimizer, generator, epoch) -> tuple[float, float]:
+class _Terms(nn.Module):
+    """The objective as a module: what is maximised and both terms, `[B]` each, from images and noise."""
+
+    def __init__(self, model: VAE, samples: int, precision: torch.dtype):
+        super().__init__()
+        self.model, self.samples, self.precision = model, samples, precision
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the bound, the reconstruction and the KL to the prior."""
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            if self.samples == 1:
+                terms = elbo(self.model, x, noise=noise)
+                return terms.elbo, *terms
+            return importance_elbo(self.model, x, noise=noise)
+
+
+def _train_epoch(net, images, batch_size, transform, optimizer, generator, rates, epoch) -> tuple[float, float]:
     """One pass over the images in random order; means of both terms."""
+    rank, world = _rank(), _world()
+    terms = net.module if world > 1 else net
+    samples, latent = terms.samples, terms.model.config["latent"]
     totals = torch.zeros(2, dtype=images.dtype, device=images.device)
     order = torch.randperm(len(images), generator=generator, device=images.device)
     for step, rows in enumerate(order.split(batch_size)):
         batch = transform(images[rows], generator)
+        shape = (samples, len(rows), latent)
+        noise = torch.randn(shape, generator=generator, dtype=images.dtype, device=images.device)
+        share = slice(rank * len(rows) // world, (rank + 1) * len(rows) // world)
         with _divergence(f"at step {step} of epoch {epoch}"):
-            terms = elbo(model, batch, generator=generator)
-            loss = -terms.elbo.mean()  # the one place where a sign is turned and a mean is taken
+            bound, reconstruction, kl = net(batch[share], noise[:, share])
+            loss = -bound.sum() * (world / len(rows))  # the one place where a sign is turned and a mean is taken
             if not loss.isfinite():
                 raise ValueError(f"the ELBO is {-loss.item()}")
+        for group in optimizer.param_groups:
+            group["lr"] = rates[step]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        totals += torch.stack([terms.reconstruction.detach().sum(), terms.kl.detach().sum()])
+        totals += torch.stack([reconstruction.detach().sum(), kl.detach().sum()])
+    if world > 1:
+        dist.all_reduce(totals)
     reconstruction, kl = (totals / len(images)).tolist()
     return reconstruction, kl
+
+
+def _shares(count: int, batch_size: int) -> list[float]:
+    """Which share of an epoch is done before each of its steps."""
+    steps = math.ceil(count / batch_size)
+    return [step / steps for step in range(steps)]
+
+
+def _rank() -> int:
+    """Number of this process under `torchrun`; 0 without it."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _world() -> int:
+    """How many processes train together; 1 without `torchrun`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _own_generator(device: torch.device) -> torch.Generator:
+    """A generator seeded from the global state, the same in every process."""
+    seed = torch.randint(2**62, ())
+    if _world() > 1:
+        seed = seed.to(device)
+        dist.broadcast(seed, 0)
+    return torch.Generator(device).manual_seed(int(seed))
 
 
 @torch.no_grad()
@@ -170,7 +218,7 @@ def _record(history: History, part: str, reconstruction: float, kl: float) -> No
     getattr(history, f"{part}_kl").append(kl)
 
 
-def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint) -> None:
+def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples) -> None:
     """Raise a `ValueError` before any work is done."""
     pixels = model.config["pixels"]
     check_images(images, pixels)
@@ -178,82 +226,20 @@ def _check_run(model, images, validation, epochs, batch_size, learning_rate, che
         check_images(validation, pixels)
         if len(validation) > len(images):
             raise ValueError(f"expected less validation than training images, got {len(validation)} and {len(images)}")
-    if epochs < 0 or batch_size < 1 or not learning_rate > 0:
+    rate = learning_rate.peak if isinstance(learning_rate, Cosine) else learning_rate
+    if epochs < 0 or batch_size < 1 or samples < 1 or not rate > 0:
         raise ValueError(
-            "expected epochs >= 0, batch_size >= 1 and learning_rate > 0, "
-            f"got {epochs}, {batch_size} and {learning_rate}"
+            "expected epochs >= 0, batch_size >= 1, samples >= 1 and learning_rate > 0, "
+            f"got {epochs}, {batch_size}, {samples} and {learning_rate}"
         )
+    smallest = min(len(images), (len(images) - 1) % batch_size + 1)  # the last batch of an epoch
+    if smallest < _world():
+        raise ValueError(f"expected every batch to have an image for each of {_world()} processes, got one of {smallest}")
     if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK | os.X_OK):
         raise FileNotFoundError(f"the folder of the checkpoint {checkpoint} does not exist or cannot be written")
 
 
-def save_checkpoint(path, model, optimizer, generator, history: History, settings: dict) -> None:
-    """Write all that a run needs to go on, whole or not at all: to a file beside `path`, then renamed.
+if __name__ == "__main__":
+    from vae_core.command import main
 
-    Raises:
-        OSError: the folder does not exist or cannot be written.
-    """
-    path = Path(path)
-    state = {
-        "format": _FORMAT,
-        "config": model.config,
-        "settings": settings,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-        "history": vars(history),
-    }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def load_checkpoint(path: str | Path) -> tuple[VAE, History]:
-    """Load a model and its history from a file of `fit`, without executing any code from it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is truncated or is not a checkpoint of ours.
-    """
-    state = _read(Path(path))
-    dtype = next(iter(state["model"].values())).dtype
-    model = VAE(**state["config"], generator=torch.Generator()).to(dtype)
-    model.load_state_dict(state["model"])
-    return model, History(**state["history"])
-
-
-def _read(path: Path) -> dict:
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    content = io.BytesIO(path.read_bytes())
-    try:
-        damaged = zipfile.ZipFile(content).testzip()  # torch does not look at the checksums
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
-        content.seek(0)
-        state = torch.load(content, weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is truncated or is not a checkpoint of vae_core: delete it to start anew") from error
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise ValueError(f"{path} is not a checkpoint of vae_core: expected format {_FORMAT!r}")
-    return state
-
-
-def _resume(path: Path, model, optimizer, generator, settings: dict) -> History:
-    """Put model, optimizer and generator where the checkpoint left them."""
-    state = _read(path)
-    there = state["settings"]
-    differs = [f"{k}: {there.get(k)!r} there, {v!r} here" for k, v in settings.items() if there.get(k) != v]
-    if differs:
-        raise ValueError(f"{path} was made by another run ({'; '.join(differs)}): delete it or name another file")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"])
-    return History(**state["history"])
+    main()

@@ -1,0 +1,313 @@
+"""How fast is one epoch of `fit`, beside other libraries? `make benchmark` runs this and stores speed.json.
+
+The work: a 784-400-20 VAE with SiLU, 60,000 black-and-white digits (MNIST, threshold ½), batches of 128, Adam with rate 1e-3,
+two epochs of which the second is timed. Every contestant runs in a process of its own; rounds are interleaved. All must
+reach the same training ELBO.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BATCH, HIDDEN, LATENT, RATE = 128, 400, 20, 1e-3
+PEERS = {"pythae": "pythae", "pyro": "pyro-ppl", "examples": "torch"}
+NAMES = {
+    "ours": "vae_core.fit",
+    "ours_bfloat16": "vae_core.fit, matrix products in bfloat16",
+    "pythae": "pythae (BaseTrainer)",
+    "pyro": "Pyro (SVI, Trace_ELBO)",
+    "examples": "loop in the style of pytorch/examples",
+    "matmuls": "the matrix products alone",
+}
+
+
+def digits(root):
+    """All training digits, black and white."""
+    from vae_core import load_mnist
+
+    return (load_mnist(root, "train").images > 0.5).float()
+
+
+def networks():
+    """Encoder and decoder that every contestant is given, with the same weights."""
+    import torch
+
+    from vae_core import VAE
+
+    return VAE(LATENT, (HIDDEN,), "bernoulli", generator=torch.Generator().manual_seed(0))
+
+
+def ours(images, root, precision="float32"):
+    """Our own `fit`."""
+    import torch
+
+    from vae_core import fit
+
+    model, generator = networks(), torch.Generator().manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for epochs in (1, 2):  # the second call reads the checkpoint, trains one epoch and writes it again
+            start = time.perf_counter()
+            settings = {"epochs": epochs, "batch_size": BATCH, "learning_rate": RATE, "precision": getattr(torch, precision)}
+            fit(model, images, **settings, generator=generator, checkpoint=f"{folder}/run.pt", progress=False)
+            seconds = time.perf_counter() - start
+    return model, seconds
+
+
+def ours_bfloat16(images, root):
+    """Our own `fit`, with matrix products in bfloat16."""
+    return ours(images, root, "bfloat16")
+
+
+def pythae(images, root):
+    """pythae's trainer, with its own data loader."""
+    import logging
+
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    logging.disable(logging.INFO)
+    inner = networks()
+
+    class Encoder(BaseEncoder):
+        def __init__(self):
+            super().__init__()
+            self.layers = inner.encoder
+
+        def forward(self, x):
+            mean, log_var = self.layers(x.flatten(1)).chunk(2, -1)
+            return ModelOutput(embedding=mean, log_covariance=log_var)
+
+    class Decoder(BaseDecoder):
+        def __init__(self):
+            super().__init__()
+            self.layers = inner.decoder
+
+        def forward(self, z):
+            return ModelOutput(reconstruction=self.layers(z).sigmoid().reshape(-1, 1, 28, 28))
+
+    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT, reconstruction_loss="bce")
+    data = BaseDataset(images.reshape(-1, 1, 28, 28), torch.zeros(len(images)))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = BaseTrainerConfig(
+            output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, optimizer_cls="Adam"
+        )
+        trainer = BaseTrainer(VAE(config, Encoder(), Decoder()), data, training_config=settings)
+        trainer.prepare_training()
+        seconds = []
+        for epoch in range(2):
+            start = time.perf_counter()
+            trainer.train_step(epoch + 1)
+            seconds.append(time.perf_counter() - start)
+    return inner, seconds[-1]
+
+
+def pyro(images, root):
+    """Pyro's stochastic variational inference, from tensors in memory."""
+    import pyro as pyro_
+    import torch
+    from pyro import distributions
+    from pyro.infer import SVI, Trace_ELBO
+    from pyro.optim import Adam
+    from torch.utils.data import DataLoader, TensorDataset
+
+    inner = networks()
+
+    def model(x):
+        pyro_.module("decoder", inner.decoder)
+        with pyro_.plate("data", len(x)):
+            prior = distributions.Normal(x.new_zeros(len(x), LATENT), 1.0).to_event(1)
+            z = pyro_.sample("z", prior)
+            pyro_.sample("x", distributions.Bernoulli(logits=inner.decoder(z)).to_event(1), obs=x)
+
+    def guide(x):
+        pyro_.module("encoder", inner.encoder)
+        with pyro_.plate("data", len(x)):
+            mean, log_var = inner.encoder(x).chunk(2, -1)
+            pyro_.sample("z", distributions.Normal(mean, (0.5 * log_var).exp()).to_event(1))
+
+    pyro_.clear_param_store()
+    inference = SVI(model, guide, Adam({"lr": RATE}), Trace_ELBO())
+    loader = DataLoader(TensorDataset(images), BATCH, shuffle=True)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        for (x,) in loader:
+            inference.step(x)
+        seconds.append(time.perf_counter() - start)
+    return inner, seconds[-1]
+
+
+def examples(images, root):
+    """A loop as in pytorch/examples: torchvision's data set with a transform for each image, sigmoid, BCE, sum."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    inner = networks()
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = inner.encoder[0], inner.decoder[2]
+            self.back = inner.decoder[0]
+            self.mean, self.log_var = nn.Linear(HIDDEN, LATENT), nn.Linear(HIDDEN, LATENT)
+            for head, weight, bias in zip(
+                (self.mean, self.log_var), inner.encoder[2].weight.chunk(2), inner.encoder[2].bias.chunk(2)
+            ):
+                head.weight.data.copy_(weight.data)
+                head.bias.data.copy_(bias.data)
+
+        def forward(self, x):
+            hidden = F.silu(self.first(x))
+            mean, log_var = self.mean(hidden), self.log_var(hidden)
+            z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_var)
+            return torch.sigmoid(self.last(F.silu(self.back(z)))), mean, log_var
+
+    net = Net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
+    steps = transforms.Compose([transforms.ToTensor(), lambda image: (image > 0.5).float()])
+    loader = DataLoader(datasets.MNIST(root, train=True, transform=steps), BATCH, shuffle=True)
+    seconds = []
+    for _ in range(2):
+        start, total = time.perf_counter(), 0.0
+        for x, _label in loader:
+            x = x.view(-1, 784)
+            optimizer.zero_grad()
+            mean_x, mean, log_var = net(x)
+            loss = F.binary_cross_entropy(mean_x, x, reduction="sum")
+            loss = loss - 0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
+            loss.backward()
+            total += loss.item()
+            optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    with torch.no_grad():
+        inner.encoder[2].weight.copy_(torch.cat([net.mean.weight, net.log_var.weight]))
+        inner.encoder[2].bias.copy_(torch.cat([net.mean.bias, net.log_var.bias]))
+    return inner, seconds[-1]
+
+
+def matmuls(images, root):
+    """Nothing but the matrix products of one epoch: forward, and backward for weights and for layers below."""
+    import torch
+
+    torch.set_grad_enabled(False)
+    sizes = [(784, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, 784)]
+    layers = [(torch.randn(BATCH, a), torch.randn(a, b), torch.randn(BATCH, b)) for a, b in sizes]
+    for _ in range(2):
+        start = time.perf_counter()
+        for _step in range(math.ceil(len(images) / BATCH)):
+            for i, (x, weight, out) in enumerate(layers):
+                x @ weight
+                x.T @ out
+                if i:  # nobody asks for the gradient of the images
+                    out @ weight.T
+        seconds = time.perf_counter() - start
+    return None, seconds
+
+
+def run_one(name, root):
+    """Run one contestant; print its seconds and its training ELBO."""
+    import torch
+
+    from vae_core import elbo
+
+    torch.manual_seed(0)
+    images = digits(root)
+    model, seconds = globals()[name](images, root)
+    reached = None
+    if model is not None:
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(0)
+            parts = [elbo(model, part, generator=generator).elbo for part in images[:20_000].split(1000)]
+        reached = torch.cat(parts).mean().item()
+    print(json.dumps({"seconds": seconds, "elbo": reached}))
+
+
+def has_bfloat16():
+    """Whether this processor multiplies matrices in bfloat16."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)")
+    parser.add_argument("--peers", type=Path, default=Path(sys.executable), help="the Python that has pythae and Pyro")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=HERE / "speed.json")
+    parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        run_one(given.one, given.root)
+        return
+    contestants = [name for name in NAMES if name != "ours_bfloat16" or has_bfloat16()]
+    seconds, elbos = {name: [] for name in contestants}, {}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(os.cpu_count())}
+    for number in range(given.rounds):
+        for name in contestants[number % len(contestants) :] + contestants[: number % len(contestants)]:
+            python = given.peers if name in ("pythae", "pyro") else sys.executable
+            command = [str(python), "-W", "ignore", __file__, "--one", name, "--root", str(given.root)]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
+            if done.returncode:
+                sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+            result = json.loads(done.stdout.strip().splitlines()[-1])
+            seconds[name].append(round(result["seconds"], 3))
+            elbos[name] = result["elbo"]
+            print(f"round {number + 1} of {given.rounds}, {NAMES[name]}: {result['seconds']:.2f} s", flush=True)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    print(f"\n{'one epoch':45} {'median':>8} {'times ours':>11} {'train ELBO':>11}")
+    for name in contestants:
+        reached = "" if elbos[name] is None else f"{elbos[name]:11.2f}"
+        print(f"{NAMES[name]:45} {medians[name]:6.2f} s {medians[name] / medians['ours']:11.2f} {reached}")
+    off = [name for name in contestants if elbos[name] is not None and abs(elbos[name] / elbos["ours"] - 1) > 0.01]
+    if off:
+        sys.exit(f"not the same work: the training ELBO of {', '.join(off)} differs by more than 1 %")
+    peers = {name: medians[name] / medians["ours"] for name in PEERS}
+    print(f"\nours is {min(peers.values()):.2f} times as fast as the fastest of {', '.join(peers)}")
+    record = {
+        "command": "make benchmark",
+        "date": date.today().isoformat(),
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "bfloat16": has_bfloat16()},
+        "versions": _versions(given.peers),
+        "work": " ".join(__doc__.split("The work: ")[1].split()),
+        "seconds": seconds,
+        "median": medians,
+        "train_elbo": {name: value and round(value, 2) for name, value in elbos.items()},
+        "times_ours": {name: round(medians[name] / medians["ours"], 3) for name in contestants},
+    }
+    given.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _processor():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _versions(peers):
+    code = "import importlib.metadata as m; print(m.version('pythae'), m.version('pyro-ppl'))"
+    theirs = subprocess.run([str(peers), "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    own = {name: version(name).split("+")[0] for name in ("torch", "torchvision")}
+    return {**own, "pythae": theirs[0], "pyro-ppl": theirs[1], "python": platform.python_version()}
+
+
+if __name__ == "__main__":
+    main()
