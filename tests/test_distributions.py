@@ -115,6 +115,9 @@ def test_bernoulli_gradient_is_that_of_finite_differences(pixels, gen):
     value = torch.bernoulli(torch.full((3, 1, pixels), 0.5, dtype=torch.float64), generator=gen(1))
     assert torch.autograd.gradcheck(lambda t: BernoulliImage(t).log_prob(value), logits, fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda t: BernoulliImage(t).log_prob(value), logits, fast_mode=True)
+    value = value[0, 0].requires_grad_()
+    (slope,) = torch.autograd.grad(BernoulliImage(logits[0]).log_prob(value), value)
+    assert torch.equal(slope, logits[0])
 
 
 @pytest.mark.parametrize("value", [0.5, -1.0, 2.0, 1 / 255, float("nan")])

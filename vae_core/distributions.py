@@ -114,7 +114,9 @@ class _BernoulliLogProb(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         logits, value = ctx.saved_tensors
-        return (value - torch.sigmoid(logits)).mul_(gradient[..., None]), None
+        gradient = gradient[..., None]
+        for_value = gradient * logits if ctx.needs_input_grad[1] else None
+        return (value - torch.sigmoid(logits)).mul_(gradient), for_value
 
 
 class DiscretizedGaussian(Distribution):
