@@ -119,7 +119,6 @@ def pythae(images, root):
 def pyro(images, root):
     """Pyro's stochastic variational inference, from tensors in memory."""
     import pyro as pyro_
-    import torch
     from pyro import distributions
     from pyro.infer import SVI, Trace_ELBO
     from pyro.optim import Adam

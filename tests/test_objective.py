@@ -6,7 +6,7 @@ import torch
 from scipy import integrate, stats
 from torch.distributions import Independent, Normal, kl_divergence
 
-from vae_core import VAE, ElboTerms, elbo, gaussian_kl
+from vae_core import VAE, ElboTerms, elbo, gaussian_kl, importance_elbo, importance_log_likelihood
 
 
 def tiny(decoder, gen, latent=2):
@@ -156,3 +156,34 @@ def test_elbo_refuses_bad_input(gen):
     model, _ = tiny("gaussian", gen)
     with pytest.raises(ValueError, match="k/255"):
         elbo(model, x * 0.1234, 1)
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+def test_importance_elbo_is_the_bound_that_is_measured(samples, gen, digits):
+    model, x = VAE(3, (8,), "bernoulli", generator=gen(0)).double(), (digits[:6] > 0.5).double()
+    terms = importance_elbo(model, x, samples, gen(1))
+    torch.testing.assert_close(terms.bound, importance_log_likelihood(model, x, samples, generator=gen(1)))
+    for ours, theirs in zip(terms[1:], elbo(model, x, samples, gen(1))):
+        assert torch.equal(ours, theirs)
+    noise = torch.randn((samples, 6, 3), generator=gen(1), dtype=torch.float64)
+    for ours, theirs in zip(terms, importance_elbo(model, x, noise=noise)):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(elbo(model, x, noise=noise).reconstruction, terms.reconstruction)
+
+
+def test_importance_elbo_weights_gradients_by_importance(gen, digits):
+    """d/dθ log Σ w = Σ (w / Σ w) d/dθ log w, for the decoder's bias."""
+    model, x = VAE(3, (8,), "bernoulli", generator=gen(0)).double(), (digits[:1] > 0.5).double()
+    noise = torch.randn((4, 1, 3), generator=gen(1), dtype=torch.float64)
+    (ours,) = torch.autograd.grad(importance_elbo(model, x, noise=noise).bound.sum(), model.decoder[-1].bias)
+    q = model.encode(x)
+    z = q.mean + q.stddev * noise
+    p = model.decode(z)
+    log_weight = p.log_prob(x) + model.prior().log_prob(z) - q.log_prob(z)
+    expected = (log_weight.softmax(0)[..., None] * (x - p.mean)).sum((0, 1))
+    torch.testing.assert_close(ours, expected)
+
+
+def test_importance_elbo_refuses_no_samples(gen, digits):
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        importance_elbo(VAE(3, (8,), "bernoulli", generator=gen(0)), digits[:2].round(), 0)

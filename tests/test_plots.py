@@ -132,3 +132,38 @@ def test_gap_split_stacks_sharing_on_family():
     bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
     assert bars == [(0, 1.0), (0, 2.0), (1.0, 3.0), (2.0, 0.5)]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b"]
+
+
+def test_density_climb_and_remedies_show_their_numbers():
+    figure = drawn(plots.plot_density_climb([-5.0, 100.0, 900.0]))
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, -5], [2, 100], [3, 900]]
+    figure = drawn(plots.plot_remedies({"bad": -3000.0, "good": -900.0}))
+    good, bad = sorted(figure.axes[0].patches, key=lambda bar: -bar.get_width())
+    assert (bad.get_width(), good.get_width()) == (-3000, -900) and bad.get_facecolor() != good.get_facecolor()
+    assert "−3,000" in texts(figure) and "−900" in texts(figure)
+
+
+def test_latent_plane_shows_every_code_and_the_prior():
+    codes, labels = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 10
+    figure = drawn(plots.plot_latent_plane(codes, labels))
+    (points,) = figure.axes[0].collections
+    assert np.allclose(points.get_offsets(), codes) and np.array_equal(points.get_array(), labels)
+    assert [circle.get_radius() for circle in figure.axes[0].patches] == [1, 2]
+
+
+def test_manifold_is_laid_out_row_by_row():
+    images = torch.zeros(9, 784)
+    images[5] = 1  # second row, third column
+    (shown,) = drawn(plots.show_manifold(images)).axes[0].images
+    expected = np.zeros((84, 84))
+    expected[28:56, 56:] = 1
+    assert np.array_equal(shown.get_array(), expected)
+    with pytest.raises(ValueError, match="square.*8"):
+        plots.show_manifold(images[:8])
+
+
+def test_units_are_ranked_and_coloured():
+    figure = drawn(plots.plot_units(torch.tensor([0.1, 3.0, 1.0]), torch.tensor([False, True, True])))
+    bars = figure.axes[0].patches
+    assert [round(bar.get_height(), 3) for bar in bars] == [3.0, 1.0, 0.1]
+    assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()

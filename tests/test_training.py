@@ -3,12 +3,13 @@
 import io
 import math
 import os
+import subprocess
 import sys
 
 import pytest
 import torch
 
-from vae_core import VAE, History, binarize, elbo, fit, load_checkpoint, training
+from vae_core import VAE, Cosine, History, binarize, elbo, fit, load_checkpoint, load_digits, training
 
 
 def black_or_white(images, generator):
@@ -317,3 +318,113 @@ def test_progress_bar_when_asked_or_on_a_terminal(gen, digits, capfd, monkeypatc
     monkeypatch.setattr(sys, "stderr", terminal)
     run(gen, digits, 2, validation=None)
     assert "2/2" in terminal.getvalue() and "train ELBO" in terminal.getvalue()
+
+
+def test_cosine_rises_to_its_peak_and_falls():
+    rate = Cosine(2e-3)
+    rates = [rate(s / 1000) for s in range(1000)]
+    assert 0 < rates[0] < 1e-5 and max(rates) == pytest.approx(2e-3) and rates.index(max(rates)) == 100
+    assert rates[:101] == sorted(rates[:101]) and rates[100:] == sorted(rates[100:])[::-1]
+    assert rates[550] == pytest.approx(2e-3 * 0.505) and rates[-1] == pytest.approx(2e-5, rel=0.01)
+
+
+def test_schedule_reaches_the_optimizer(gen, digits, monkeypatch):
+    seen = []
+    step = torch.optim.Adam.step
+
+    def counting(self, *rest):
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counting)
+    run(gen, digits, epochs=2, learning_rate=Cosine(1e-3))  # 4 steps an epoch
+    assert seen == pytest.approx([Cosine(1e-3)(s / 8) for s in range(8)])
+
+
+def test_importance_weighted_bound_is_trained_from_its_share_on(gen, digits, monkeypatch):
+    seen = []
+    bound = training.importance_elbo
+
+    def counting(model, x, noise):
+        seen.append(len(noise))
+        return bound(model, x, noise=noise)
+
+    monkeypatch.setattr(training, "importance_elbo", counting)
+    _, history = run(gen, digits, epochs=4, samples=3, importance_from=0.5)
+    assert seen == [3] * 8 and history.epochs == 4  # the last two epochs, four batches each
+    _, history = run(gen, digits, epochs=1, samples=3)
+    assert len(seen) == 12
+
+
+@pytest.mark.parametrize("settings", [{"learning_rate": Cosine(2e-3)}, {"samples": 3, "importance_from": 0.5}])
+def test_scheduled_run_goes_on_as_if_it_had_not_been_interrupted(settings, gen, digits, tmp_path):
+    whole = run(gen, digits, epochs=4, **settings)
+    path = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        transform = Interrupt(15, binarize)
+        run(gen, digits, epochs=4, transform=transform, checkpoint=path, **settings)
+    assert 1 <= load_checkpoint(path)[1].epochs < 4
+    assert_same(run(gen, digits, epochs=4, checkpoint=path, **settings), whole)
+    with pytest.raises(ValueError, match="over 4 epochs.*over 5 epochs"):
+        run(gen, digits, epochs=5, checkpoint=path, **settings)
+
+
+@pytest.mark.parametrize("settings", [{"samples": 0}, {"importance_from": 1.0}, {"importance_from": -0.1}, {"learning_rate": Cosine(0.0)}])
+def test_impossible_schedules_are_refused(settings, gen, digits):
+    with pytest.raises(ValueError, match="expected epochs >= 0.*got"):
+        run(gen, digits, **settings)
+
+
+WORKER = """
+import os, sys
+import torch
+import torch.distributed as dist
+from vae_core import VAE, binarize, fit, load_digits
+
+path, dies = sys.argv[1], int(sys.argv[2])
+dist.init_process_group("gloo")
+calls = 0
+
+def transform(batch, generator):
+    global calls
+    calls += 1
+    if dist.get_rank() == 1 and calls == dies:
+        os._exit(3)  # as if the machine were gone
+    return binarize(batch, generator)
+
+images = load_digits("train").images[:202]
+model = VAE(2, (16,), "bernoulli", generator=torch.Generator().manual_seed(0))
+fit(model, images, 3, 64, transform=transform, generator=torch.Generator().manual_seed(1), checkpoint=path, samples=2, importance_from=0.5)
+dist.destroy_process_group()
+"""
+
+
+def torchrun(script, *arguments, processes=2):
+    """Run a script in several processes on this machine."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script, *arguments]
+    return subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_two_processes_give_what_one_gives_and_go_on_after_a_death(gen, tmp_path):
+    images = load_digits("train").images[:202]
+    alone = small(gen)
+    history = fit(alone, images, 3, 64, transform=binarize, generator=gen(1), samples=2, importance_from=0.5)
+    script, path = tmp_path / "worker.py", tmp_path / "run.pt"
+    script.write_text(WORKER)
+
+    died = torchrun(script, path, 9)  # in the second epoch: one measurement, four batches, a probe, then three more
+    assert died.returncode != 0, died.stderr[-2000:]
+    assert load_checkpoint(path)[1].epochs == 1
+    done = torchrun(script, path, 0)
+    assert done.returncode == 0, done.stderr[-2000:]
+    shared, other = load_checkpoint(path)
+    for ours, theirs in zip(alone.parameters(), shared.parameters()):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    assert other.train_elbo == pytest.approx(history.train_elbo, abs=1e-3) and other.epochs == 3
+
+
+def test_every_process_needs_an_image_of_every_batch(gen, digits, monkeypatch):
+    monkeypatch.setattr(training, "_world", lambda: 3)
+    with pytest.raises(ValueError, match="each of 3 processes, got one of 2"):
+        fit(small(gen), digits[:66], 1, 64, transform=binarize)

@@ -50,6 +50,7 @@ def fit(
     checkpoint: str | Path | None = None,
     progress: bool | None = None,
     samples: int = 1,
+    importance_from: float = 0.0,
     precision: torch.dtype = torch.float32,
 ) -> History:
     """Train the model in place by stochastic gradient ascent on the mean ELBO (Adam, Kingma & Ba 2015). Chapter 3.
@@ -72,6 +73,7 @@ def fit(
             if it had not been interrupted.
         progress: show a progress bar; by default only on a terminal.
         samples: K. With more than 1 the importance-weighted bound is maximised in place of the ELBO (Burda et al. 2016).
+        importance_from: share of the epochs that are done with K = 1, the ELBO, before K samples are taken.
         precision: of the matrix products: `torch.float32`, or `torch.bfloat16`, which is faster where the processor
             has instructions for it, and less exact. Weights, both terms and all sums stay as they are.
 
@@ -85,15 +87,15 @@ def fit(
         FloatingPointError: training diverged: the ELBO became NaN or infinite, or a standard deviation 0. The
             checkpoint still holds the last good epoch.
     """
-    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples)
+    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from)
     generator = generator or _own_generator(images.device)
     transform = transform or (lambda batch, generator: batch)
     schedule = learning_rate if callable(learning_rate) else lambda share: learning_rate
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule(0.0), fused=True)
     settings = {**model.config, "images": len(images), "validation": 0 if validation is None else len(validation)}
     settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples}
-    if callable(learning_rate):  # then the end of the run matters from its beginning
-        settings["learning_rate"] = f"{learning_rate} over {epochs} epochs"
+    if callable(learning_rate) or importance_from > 0:  # then the end of the run matters from its beginning
+        settings |= {"learning_rate": f"{learning_rate} over {epochs} epochs", "importance_from": importance_from}
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
         history = resume(Path(checkpoint), model, optimizer, generator, settings)
@@ -102,19 +104,20 @@ def fit(
         for name, part in parts.items():
             _record(history, name, *_measure(model, part, transform))
 
-    net = _Terms(model, samples, precision)
-    net = DistributedDataParallel(net) if _world() > 1 else net
+    terms = _Terms(model, samples, precision)
+    net = DistributedDataParallel(terms) if _world() > 1 else terms
     quiet = _rank() > 0 or (None if progress is None else not progress)
     with tqdm(total=epochs, initial=history.epochs, unit="epoch", disable=quiet) as bar:
         while history.epochs < epochs:
-            now = [schedule((history.epochs + share) / epochs) for share in _shares(len(images), batch_size)]
-            terms = _train_epoch(net, images, batch_size, transform, optimizer, generator, now, history.epochs + 1)
-            _record(history, "train", *terms)
+            rates = [schedule((history.epochs + share) / epochs) for share in _shares(len(images), batch_size)]
+            terms.samples = samples if history.epochs >= importance_from * epochs else 1
+            means = _train_epoch(net, terms, images, batch_size, transform, optimizer, generator, rates, history.epochs + 1)
+            _record(history, "train", *means)
             probe = images[:batch_size] if validation is None else validation
             with _divergence(f"after epoch {history.epochs}"):  # of the last step, before anything is saved
-                terms = _measure(model, probe, transform)
+                means = _measure(model, probe, transform)
             if validation is not None:
-                _record(history, "validation", *terms)
+                _record(history, "validation", *means)
             if checkpoint is not None and _rank() == 0:
                 save_checkpoint(checkpoint, model, optimizer, generator, history, settings)
             last = (history.validation_elbo or history.train_elbo)[-1]
@@ -139,16 +142,14 @@ class _Terms(nn.Module):
             return importance_elbo(self.model, x, noise=noise)
 
 
-def _train_epoch(net, images, batch_size, transform, optimizer, generator, rates, epoch) -> tuple[float, float]:
-    """One pass over the images in random order; means of both terms."""
-    rank, world = _rank(), _world()
-    terms = net.module if world > 1 else net
-    samples, latent = terms.samples, terms.model.config["latent"]
+def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator, rates, epoch) -> tuple[float, float]:
+    """One pass over the images in random order; means of both terms. `net` is `terms`, shared between processes."""
+    rank, world, latent = _rank(), _world(), terms.model.config["latent"]
     totals = torch.zeros(2, dtype=images.dtype, device=images.device)
     order = torch.randperm(len(images), generator=generator, device=images.device)
     for step, rows in enumerate(order.split(batch_size)):
         batch = transform(images[rows], generator)
-        shape = (samples, len(rows), latent)
+        shape = (terms.samples, len(rows), latent)
         noise = torch.randn(shape, generator=generator, dtype=images.dtype, device=images.device)
         share = slice(rank * len(rows) // world, (rank + 1) * len(rows) // world)
         with _divergence(f"at step {step} of epoch {epoch}"):
@@ -218,7 +219,7 @@ def _record(history: History, part: str, reconstruction: float, kl: float) -> No
     getattr(history, f"{part}_kl").append(kl)
 
 
-def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples) -> None:
+def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from) -> None:
     """Raise a `ValueError` before any work is done."""
     pixels = model.config["pixels"]
     check_images(images, pixels)
@@ -227,10 +228,10 @@ def _check_run(model, images, validation, epochs, batch_size, learning_rate, che
         if len(validation) > len(images):
             raise ValueError(f"expected less validation than training images, got {len(validation)} and {len(images)}")
     rate = learning_rate.peak if isinstance(learning_rate, Cosine) else learning_rate
-    if epochs < 0 or batch_size < 1 or samples < 1 or not rate > 0:
+    if epochs < 0 or batch_size < 1 or samples < 1 or not rate > 0 or not 0 <= importance_from < 1:
         raise ValueError(
-            "expected epochs >= 0, batch_size >= 1, samples >= 1 and learning_rate > 0, "
-            f"got {epochs}, {batch_size}, {samples} and {learning_rate}"
+            "expected epochs >= 0, batch_size >= 1, samples >= 1, learning_rate > 0 and 0 <= importance_from < 1, "
+            f"got {epochs}, {batch_size}, {samples}, {learning_rate} and {importance_from}"
         )
     smallest = min(len(images), (len(images) - 1) % batch_size + 1)  # the last batch of an epoch
     if smallest < _world():

@@ -1,0 +1,158 @@
+"""How likely does a VAE make the test digits of MNIST? The protocol of Burda et al. 2016, on two processor cores.
+
+Train on all 60,000 training digits, binarised anew for every batch. Evaluate −log p(x) of the 10,000 test digits, binarised
+once with a stored seed, with K = 5,000 samples from q(z|x), in float32. Every choice (sizes, schedule, number of epochs) was
+made on 5,000 training digits held out (`--choose`); the test digits are looked at once, at the end.
+
+    python benchmarks/likelihood.py --goal one --seed 0        train, evaluate, add a row to likelihood.json
+    python benchmarks/likelihood.py --evaluate FILE            evaluate a stored model again
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from vae_core import VAE, Cosine, binarize, elbo, fit, importance_log_likelihood, load_mnist
+
+HERE = Path(__file__).resolve().parent
+RESULTS, MODELS = HERE / "likelihood.json", HERE / "models"
+TEST_SEED = 2016
+GOALS = {
+    "one": {"hidden": (400, 400), "latent": 50, "epochs": 250, "batch_size": 250, "peak": 2e-3, "samples": 1, "importance_from": 0.0},
+    "two": {"hidden": (400, 400), "latent": 50, "epochs": 450, "batch_size": 250, "peak": 2e-3, "samples": 8, "importance_from": 0.7},
+}
+
+
+def binarized_test(root, seed=TEST_SEED):
+    """The test digits, binarised once: images `[10000, 784]`, labels, and the SHA-256 of the pixels."""
+    digits = load_mnist(root, "test")
+    x = binarize(digits.images, torch.Generator().manual_seed(seed))
+    return x, digits.labels, hashlib.sha256(x.bool().numpy().tobytes()).hexdigest()
+
+
+def train(settings, images, seed, validation=None, checkpoint=None):
+    """Train a model; also the seconds that it took."""
+    generator = torch.Generator().manual_seed(seed)
+    model = VAE(settings["latent"], settings["hidden"], "bernoulli", generator=generator)
+    start = time.perf_counter()
+    history = fit(
+        model,
+        images,
+        settings["epochs"],
+        settings["batch_size"],
+        Cosine(settings["peak"]),
+        validation=validation,
+        transform=binarize,
+        generator=generator,
+        checkpoint=checkpoint,
+        samples=settings["samples"],
+        importance_from=settings["importance_from"],
+    )
+    return model, history, time.perf_counter() - start
+
+
+def evaluate(model, x, samples, seed=0, chunk=1000):
+    """−log p(x) of each image in nats, from K samples, with a line of progress for every thousand."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for part in x.split(1000):
+        # few images at a time: what one chunk decodes then stays in the processor's cache
+        parts += [-importance_log_likelihood(model, few, samples, chunk, generator) for few in part.split(20)]
+        print(f"{sum(map(len, parts)):6,} digits: {torch.cat(parts).mean():.3f} nats", flush=True)
+    return torch.cat(parts)
+
+
+def measure(model, root):
+    """What is reported of a model: log p(x) and the ELBO of the test digits, by class, and the chance errors."""
+    x, labels, digest = binarized_test(root)
+    start = time.perf_counter()
+    nll = evaluate(model, x, 5000).double()
+    seconds = time.perf_counter() - start
+    with torch.no_grad():
+        bound = torch.cat([elbo(model, part, 20, torch.Generator().manual_seed(1)).elbo for part in x.split(500)]).double()
+    others = []  # other binarisations of the same digits, with fewer samples
+    for seed in (TEST_SEED, TEST_SEED + 1, TEST_SEED + 2):
+        some, _, _ = binarized_test(root, seed)
+        others.append(-importance_log_likelihood(model, some, 50, 1000, torch.Generator().manual_seed(2)).double().mean().item())
+    return {
+        "nll": nll.mean().item(),
+        "standard_error": (nll.std() / len(nll) ** 0.5).item(),
+        "elbo": bound.mean().item(),
+        "nll_by_class": [nll[labels == c].mean().item() for c in range(10)],
+        "elbo_by_class": [bound[labels == c].mean().item() for c in range(10)],
+        "binarisations": {"samples": 50, "nll": others},
+        "test_binarisation": {"seed": TEST_SEED, "sha256": digest},
+        "samples": 5000,
+        "evaluation_seconds": round(seconds),
+    }
+
+
+def rounded(value):
+    """The same, with numbers at four decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)")
+    parser.add_argument("--goal", choices=GOALS, default="one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--choose", action="store_true", help="hold 5,000 training digits out and measure those; no test digit is read")
+    parser.add_argument("--epochs", type=int, help="instead of the goal's, to try something")
+    parser.add_argument("--evaluate", type=Path, help="a stored model, instead of training one")
+    parser.add_argument("--checkpoint", type=Path, help="file to go on from after an interruption")
+    given = parser.parse_args()
+    settings = GOALS[given.goal] | ({"epochs": given.epochs} if given.epochs else {})
+    if given.evaluate:
+        model = VAE(settings["latent"], settings["hidden"], "bernoulli")
+        model.load_state_dict(load_file(given.evaluate))
+        print(json.dumps(rounded(measure(model, given.root)), indent=1))
+        return
+    images = load_mnist(given.root, "train").images
+    if given.choose:
+        images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(7))]
+        images, held_out = images[:55_000], images[55_000:]
+        model, history, seconds = train(settings, images, given.seed, checkpoint=given.checkpoint)
+        x = binarize(held_out, torch.Generator().manual_seed(1))
+        print(f"{seconds:.0f} s; held-out digits, K = 500: {evaluate(model, x, 500).mean():.2f} nats")
+        return
+    model, history, seconds = train(settings, images, given.seed, checkpoint=given.checkpoint)
+    print(f"trained in {seconds:.0f} s", flush=True)
+    MODELS.mkdir(exist_ok=True)
+    path = MODELS / f"{given.goal}-{given.seed}.safetensors"
+    save_file(model.state_dict(), path)
+    row = {
+        "goal": given.goal,
+        "seed": given.seed,
+        "command": f"python benchmarks/likelihood.py --goal {given.goal} --seed {given.seed}",
+        "settings": {**settings, "hidden": list(settings["hidden"]), "parameters": sum(p.numel() for p in model.parameters())},
+        "training_seconds": round(seconds),
+        "threads": torch.get_num_threads(),
+        "train_elbo": history.train_elbo[-1],
+        **measure(model, given.root),
+        "model": {"file": f"models/{path.name}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "date": date.today().isoformat(),
+        "versions": {"torch": torch.__version__.split("+")[0], "python": platform.python_version()},
+        "cores": os.cpu_count(),
+    }
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    rows = [other for other in rows if (other["goal"], other["seed"]) != (given.goal, given.seed)] + [rounded(row)]
+    rows.sort(key=lambda other: (other["goal"], other["seed"]))
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(f"−log p(x) of the test digits: {row['nll']:.2f} ± {row['standard_error']:.2f} nats; stored in {RESULTS.name}")
+
+
+if __name__ == "__main__":
+    main()
