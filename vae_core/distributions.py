@@ -53,6 +53,11 @@ class DiagonalGaussian(Independent):
         self.log_var = log_var
         super().__init__(Normal(mean, torch.exp(0.5 * log_var), validate_args=False), 1, validate_args=False)
 
+    @property
+    def stddev(self) -> Tensor:
+        """σ, `[..., Z]`: as it is, and not as the square root of its square."""
+        return self.base_dist.scale
+
     def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         """Draw z = μ + σ ⊙ ε, with a gradient for μ and σ: `[*sample_shape, ..., Z]`."""
         shape = (*sample_shape, *self.mean.shape)
@@ -104,7 +109,10 @@ class _BernoulliLogProb(torch.autograd.Function):
     @staticmethod
     def forward(logits, value):
         factors = torch.exp(-logits.abs()).add_(1)
-        log_norm = sum(part.prod(-1).log() for part in factors.split(100, -1))
+        whole = factors.shape[-1] // 100 * 100
+        log_norm = factors[..., whole:].prod(-1).log()
+        if whole:
+            log_norm += factors[..., :whole].unflatten(-1, (-1, 100)).prod(-1).log().sum(-1)
         return (value * logits).sub_(logits.clamp(min=0)).sum(-1) - log_norm
 
     @staticmethod

@@ -39,9 +39,10 @@ def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
     if mean.shape != log_var.shape:
         came = f"{list(mean.shape)} and {list(log_var.shape)}"
         raise ValueError(f"expected mean and log_var of one shape, got {came}")
-    if mean.isnan().any() or log_var.isnan().any():
-        raise ValueError("expected mean and log_var without NaN, got NaN")
-    return 0.5 * (mean**2 + (torch.expm1(log_var) - log_var)).sum(-1)
+    kl = 0.5 * (mean**2 + (torch.expm1(log_var) - log_var)).sum(-1)
+    if kl.isnan().any():
+        raise ValueError("expected finite mean and log_var, got NaN")
+    return kl
 
 
 def elbo(

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +135,8 @@ class _Terms(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give the bound, the reconstruction and the KL to the prior."""
-        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+        full = self.precision == torch.float32
+        with nullcontext() if full else torch.autocast(x.device.type, self.precision):
             if self.samples == 1:
                 terms = elbo(self.model, x, noise=noise)
                 return terms.elbo, *terms
@@ -145,7 +146,7 @@ class _Terms(nn.Module):
 def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator, rates, epoch) -> tuple[float, float]:
     """One pass over the images in random order; means of both terms. `net` is `terms`, shared between processes."""
     rank, world, latent = _rank(), _world(), terms.model.config["latent"]
-    totals = torch.zeros(2, dtype=images.dtype, device=images.device)
+    totals = [torch.zeros((), dtype=images.dtype, device=images.device) for _ in range(2)]
     order = torch.randperm(len(images), generator=generator, device=images.device)
     for step, rows in enumerate(order.split(batch_size)):
         batch = transform(images[rows], generator)
@@ -162,11 +163,12 @@ def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        totals += torch.stack([reconstruction.detach().sum(), kl.detach().sum()])
+        for total, term in zip(totals, (reconstruction, kl)):
+            total += term.detach().sum()
     if world > 1:
-        dist.all_reduce(totals)
-    reconstruction, kl = (totals / len(images)).tolist()
-    return reconstruction, kl
+        for total in totals:
+            dist.all_reduce(total)
+    return totals[0].item() / len(images), totals[1].item() / len(images)
 
 
 def _shares(count: int, batch_size: int) -> list[float]:
