@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help book test notebooks pretrained clean
+.PHONY: help book test notebooks pretrained benchmark clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -27,6 +27,7 @@ help:
 	@echo "make test        environment, all tests: package, notebooks and (when built) pages; ARGS='-k name' for pytest"
 	@echo "make notebooks   execute the chapters and store them clean; FILES='book/name.ipynb' for some"
 	@echo "make pretrained  train anew the small model that ships with vae_core"
+	@echo "make benchmark   how fast training is beside other libraries; ARGS='--root FOLDER' says where MNIST is"
 	@echo "make clean       remove what was built; the environment stays (rm -r $(VENV) removes it)"
 	@echo "PYTHON=python3.12 chooses the Python from which the environment is made."
 
@@ -48,6 +49,20 @@ notebooks: $(STAMP)
 
 pretrained: $(STAMP)
 	@$(RUN) -m vae_core.pretrained $(ARGS)
+
+# The other libraries get an environment of their own, on top of ours, so that torch is not installed twice.
+PEERS := .venv-peers
+$(PEERS)/.ready: $(STAMP) Makefile
+	@rm -rf $(PEERS)
+	@$(RUN) -m venv $(PEERS)
+	@site=$$($(RUN) -c 'import site; print(site.getsitepackages()[0])') && \
+	  peers=$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])') && \
+	  echo "import site; site.addsitedir('$$site')" > "$$peers/ours.pth"
+	@$(PEERS)/bin/python -m pip install --quiet pythae==0.1.2 pyro-ppl==1.9.2
+	@touch $@
+
+benchmark: $(PEERS)/.ready
+	@$(RUN) benchmarks/speed.py --peers $(PEERS)/bin/python $(ARGS)
 
 clean:
 	rm -rf _build .pytest_cache build *.egg-info
