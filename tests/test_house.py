@@ -54,6 +54,7 @@ def printed(text, name="stdout"):
         (printed("lib/python3.11/site-packages/torch"), "a path of this machine"),
         (printed("UserWarning: old name"), "a warning"),
         (printed("done at 12:04:59"), "a time of day"),
+        (printed("kl_posterior -0.0000, after"), "a zero whose sign is chance"),
         (printed("1 of 5", name="stderr"), "text on stderr"),
         (new_output("error", ename="ValueError", evalue="no"), "an error"),
         (new_output("display_data", data={"text/html": "<p>/Users/me</p>"}), "a path of this machine"),
@@ -66,7 +67,7 @@ def test_what_differs_elsewhere_is_not_stored(output, reason):
 
 @pytest.mark.parametrize(
     "text",
-    ["nats/image: 101.2", "see https://example.org/home/page", "ratio 3:1", "p(x|z) / q(z|x)", 'src="data:image/png;base64,/home/0xabcdef0"'],
+    ["nats/image: 101.2", "see https://example.org/home/page", "ratio 3:1", "p(x|z) / q(z|x)", "0.0000 and -0.05, 10-0", 'src="data:image/png;base64,/home/0xabcdef0"'],
 )
 def test_what_is_the_same_everywhere_is_stored(text):
     assert store.problems(stored(printed(text))) == []

@@ -16,6 +16,7 @@ NEVER = {  # what a stored output may not hold
     "a path of this machine": re.compile(r"(?<![\w.:/])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/|site-packages|\b[A-Z]:\\|ipykernel_\d"),
     "a warning": re.compile(r"\b\w*Warning\b: "),
     "a time of day": re.compile(r"\b\d{1,2}:[0-5]\d:[0-5]\d\b"),
+    "a zero whose sign is chance": re.compile(r"(?<![\w.])[-−]0(?:\.0*)?(?![\w.])"),
 }
 BASE64 = re.compile(r"base64,[A-Za-z0-9+/=]+")
 WIDGET = "application/vnd.jupyter.widget-view+json"
