@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "objective": ["ElboTerms", "ImportanceElbo", "elbo", "gaussian_kl", "importance_elbo"],
         "exact": ["Decomposition", "decompose_linear", "decompose_on_grid", "log_joint", "posterior_on_grid"],
         "likelihood": ["Bracket", "annealed_log_likelihood", "best_gaussian", "importance_log_likelihood"],
+        "gradients": ["encoder_gram", "encoder_variance", "pathwise_gradient", "score_function_gradient"],
         "checkpoint": ["History", "load_checkpoint"],
         "training": ["Cosine", "fit"],
         "pretrained": ["Pretrained", "load_pretrained"],

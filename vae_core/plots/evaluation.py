@@ -1,0 +1,42 @@
+"""How likely models make the test digits, in all and by class."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from vae_core.plots.style import COLORS, LABELS
+
+
+def plot_likelihoods(names: Sequence[str], nll: Sequence[float], ours: Sequence[bool]) -> Figure:
+    """Draw −log p(x) of several models, a row each, the best at the top; ours filled.
+
+    Args:
+        names: n names.
+        nll: n means over the test digits, in nats.
+        ours: which of them were trained here.
+    """
+    figure, ax = plt.subplots(figsize=(6.7, 0.36 * len(names) + 0.9), layout="constrained")
+    order = sorted(range(len(names)), key=lambda i: nll[i])
+    for place, i in enumerate(order):
+        ax.plot(nll[i], place, "o", color=COLORS["reconstruction"], fillstyle="full" if ours[i] else "none")
+        ax.annotate(f"{nll[i]:.2f}", (nll[i], place), (7, 0), textcoords="offset points", va="center", fontsize="small")
+    ax.set_yticks(range(len(names)), [names[i] for i in order])
+    ax.set(xlabel="−log p(x) of a test digit, nats (to the left is better)", ylim=(len(names) - 0.5, -0.5))
+    ax.margins(x=0.15)
+    return figure
+
+
+def plot_by_class(nll: Sequence[float], gap: Sequence[float]) -> Figure:
+    """Draw −log p(x), and what the ELBO misses of it, for each class of digits.
+
+    Args:
+        nll: ten means, in nats.
+        gap: ten means of the third term, in nats.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
+    left.bar(range(10), nll, color=COLORS["likelihood"])
+    left.set(xlabel="digit", ylabel="−" + LABELS["likelihood"] + ", nats", xticks=range(10))
+    right.bar(range(10), gap, color=COLORS["kl_posterior"])
+    right.set(xlabel="digit", ylabel=LABELS["kl_posterior"] + ", nats", xticks=range(10))
+    return figure
