@@ -87,12 +87,18 @@ def test_another_runs_checkpoint_is_refused_by_name(tmp_path):
 
 def test_interrupt_keeps_what_is_done(tmp_path):
     line = [sys.executable, "-m", "vae_core.training", "--output", str(tmp_path), *SMALL, "--epochs", "100000"]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    until = time.monotonic() + 120
-    while not (tmp_path / "checkpoint.pt").exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    # a shell that runs in the background may have told its children to ignore Ctrl-C
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment, **heed) as process:
+        try:
+            until = time.monotonic() + 120
+            while not (tmp_path / "checkpoint.pt").exists() and time.monotonic() < until:
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130 and "--resume goes on" in err and "Traceback" not in err
     _, history = load_checkpoint(tmp_path / "checkpoint.pt")
     assert history.epochs >= 1 and json.loads((tmp_path / "history.json").read_text()) == vars(history)

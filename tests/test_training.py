@@ -428,3 +428,9 @@ def test_every_process_needs_an_image_of_every_batch(gen, digits, monkeypatch):
     monkeypatch.setattr(training, "_world", lambda: 3)
     with pytest.raises(ValueError, match="each of 3 processes, got one of 2"):
         fit(small(gen), digits[:66], 1, 64, transform=binarize)
+
+
+def test_images_that_do_not_suit_a_continued_run_are_named(gen, digits, tmp_path):
+    run(gen, digits, 1, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="grey ones: see binarize"):
+        run(gen, digits, 2, checkpoint=tmp_path / "run.pt", transform=None)

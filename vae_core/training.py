@@ -23,9 +23,10 @@ Transform = Callable[[Tensor, torch.Generator | None], Tensor]
 
 @dataclass(frozen=True)
 class Cosine:
-    """A learning rate that rises from 0 to `peak` in the first tenth of the steps, then falls along a half cosine.
+    """A learning rate that rises from `peak`/1000 to `peak` in the first tenth of the steps, then falls to `peak`/100.
 
-    η(s) = peak · 10 s for a share s < 0.1 of all steps, and then from `peak` down to `peak` / 100.
+    η(s) = peak (0.001 + 9.99 s) while the share s of all steps that are done is below 0.1, and then
+    η(s) = peak (0.01 + 0.495 (1 + cos π(s − 0.1)/0.9)).
     """
 
     peak: float
@@ -58,6 +59,7 @@ def fit(
     Under `torchrun`, with `torch.distributed` initialised, each process computes its share of every batch, the
     gradients are averaged, and the first process shows progress and writes the checkpoint. The result is that of one
     process with the same batches: every process draws the noise of whole batches, so that their number changes nothing.
+    All processes need the same images, a generator in the same state, and a checkpoint that all of them can read.
 
     Args:
         model: the VAE, trained in place.
@@ -93,16 +95,20 @@ def fit(
     schedule = learning_rate if callable(learning_rate) else lambda share: learning_rate
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule(0.0), fused=True)
     settings = {**model.config, "images": len(images), "validation": 0 if validation is None else len(validation)}
-    settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples}
+    settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples, "precision": str(precision)}
     if callable(learning_rate) or importance_from > 0:  # then the end of the run matters from its beginning
         settings |= {"learning_rate": f"{learning_rate} over {epochs} epochs", "importance_from": importance_from}
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
         history = resume(Path(checkpoint), model, optimizer, generator, settings)
+    _check_together(history)
     parts = {"train": images} if validation is None else {"train": images, "validation": validation}
     if not history.train_kl:
         for name, part in parts.items():
             _record(history, name, *_measure(model, part, transform))
+    else:  # what elbo says of images that do not suit the model must not be taken for divergence
+        with torch.no_grad():
+            elbo(model, transform(images[:batch_size], torch.Generator(images.device).manual_seed(0)))
 
     terms = _Terms(model, samples, precision)
     net = DistributedDataParallel(terms) if _world() > 1 else terms
@@ -156,7 +162,11 @@ def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator
         with _divergence(f"at step {step} of epoch {epoch}"):
             bound, reconstruction, kl = net(batch[share], noise[:, share])
             loss = -bound.sum() * (world / len(rows))  # the one place where a sign is turned and a mean is taken
-            if not loss.isfinite():
+            worst = loss.detach().clone()
+            if world > 1:  # all stop, not one alone for which the others would wait
+                worst = worst.nan_to_num(torch.inf, torch.inf, torch.inf)
+                dist.all_reduce(worst, dist.ReduceOp.MAX)
+            if not worst.isfinite():
                 raise ValueError(f"the ELBO is {-loss.item()}")
         for group in optimizer.param_groups:
             group["lr"] = rates[step]
@@ -187,6 +197,15 @@ def _world() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def _check_together(history: History) -> None:
+    """Raise a `ValueError` if the processes do not go on from the same epoch."""
+    if _world() > 1:
+        first = torch.tensor(history.epochs, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.broadcast(first, 0)
+        if first.item() != history.epochs:
+            raise ValueError(f"the first process goes on from epoch {first.item()}, number {_rank()} from {history.epochs}")
+
+
 def _own_generator(device: torch.device) -> torch.Generator:
     """A generator seeded from the global state, the same in every process."""
     seed = torch.randint(2**62, ())
@@ -209,7 +228,7 @@ def _measure(model: VAE, images: Tensor, transform: Transform) -> tuple[float, f
 
 @contextmanager
 def _divergence(when: str) -> Iterator[None]:
-    """Say that training diverged. The images were all measured once before it began, so they are not to blame."""
+    """Say that training diverged. Images were measured before it began, so they are not to blame."""
     try:
         yield
     except ValueError as error:
