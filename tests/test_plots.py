@@ -167,17 +167,3 @@ def test_units_are_ranked_and_coloured():
     bars = figure.axes[0].patches
     assert [round(bar.get_height(), 3) for bar in bars] == [3.0, 1.0, 0.1]
     assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
-
-
-def test_likelihoods_are_ranked_and_ours_are_filled():
-    figure = drawn(plots.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
-    (ax,) = figure.axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["ours", "theirs"]
-    assert [(line.get_xdata()[0], line.get_fillstyle()) for line in ax.lines] == [(85.1, "full"), (86.76, "none")]
-    assert "85.10" in texts(figure)
-
-
-def test_classes_get_a_bar_each():
-    left, right = drawn(plots.plot_by_class(range(80, 90), range(10))).axes
-    assert [bar.get_height() for bar in left.patches] == list(range(80, 90))
-    assert [bar.get_height() for bar in right.patches] == list(range(10))

@@ -434,3 +434,14 @@ def test_images_that_do_not_suit_a_continued_run_are_named(gen, digits, tmp_path
     run(gen, digits, 1, checkpoint=tmp_path / "run.pt")
     with pytest.raises(ValueError, match="grey ones: see binarize"):
         run(gen, digits, 2, checkpoint=tmp_path / "run.pt", transform=None)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_bfloat16_products_train_the_same_model_a_little_less_exactly(samples, gen, digits, tmp_path):
+    model, history = run(gen, digits, samples=samples)
+    other, less_exact = run(gen, digits, samples=samples, precision=torch.bfloat16, checkpoint=tmp_path / "run.pt")
+    assert {p.dtype for p in other.parameters()} == {torch.float32}
+    assert less_exact.train_elbo != history.train_elbo
+    assert less_exact.train_elbo == pytest.approx(history.train_elbo, rel=0.01)
+    with pytest.raises(ValueError, match="precision: 'torch.bfloat16' there"):
+        run(gen, digits, samples=samples, checkpoint=tmp_path / "run.pt")

@@ -162,7 +162,7 @@ def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator
         with _divergence(f"at step {step} of epoch {epoch}"):
             bound, reconstruction, kl = net(batch[share], noise[:, share])
             loss = -bound.sum() * (world / len(rows))  # the one place where a sign is turned and a mean is taken
-            worst = loss.detach().clone()
+            worst = loss.detach()
             if world > 1:  # all stop, not one alone for which the others would wait
                 worst = worst.nan_to_num(torch.inf, torch.inf, torch.inf)
                 dist.all_reduce(worst, dist.ReduceOp.MAX)

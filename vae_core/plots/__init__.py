@@ -9,7 +9,6 @@ from vae_core.plots.decoders import (
     show_manifold,
 )
 from vae_core.plots.diagrams import draw_derivation, draw_generative_model, draw_pipeline, draw_reparameterization
-from vae_core.plots.evaluation import plot_by_class, plot_likelihoods
 from vae_core.plots.gradients import plot_gradient_estimates
 from vae_core.plots.images import show_images, show_three_terms
 from vae_core.plots.posteriors import (
@@ -37,7 +36,6 @@ __all__ = [
     "draw_pipeline",
     "draw_reparameterization",
     "plot_bounds",
-    "plot_by_class",
     "plot_decompositions",
     "plot_density_climb",
     "plot_density_trap",
@@ -47,7 +45,6 @@ __all__ = [
     "plot_grid_price",
     "plot_history",
     "plot_latent_plane",
-    "plot_likelihoods",
     "plot_posteriors",
     "plot_posteriors_on_line",
     "plot_remedies",
