@@ -18,6 +18,7 @@ def load(path):
 
 house = load(BOOK / "_ext" / "house.py")
 store = load(BOOK / "_tools" / "store.py")
+seeds = load(BOOK / "_tools" / "seeds.py")
 
 
 @pytest.mark.parametrize(
@@ -106,3 +107,27 @@ def test_two_runs_store_the_same_bytes(tmp_path):
     first = path.read_bytes()
     store.main([str(path)])
     assert path.read_bytes() == first and b"42" in first
+
+
+def seeded(*sources):
+    return new_notebook(cells=[new_code_cell(source) for source in sources])
+
+
+def test_another_seed_takes_the_place_of_the_only_one():
+    notebook = seeds.reseeded(seeded("import torch\ntorch.manual_seed(0)", "torch.Generator().manual_seed(0)"), 7)
+    assert [cell.source.split(".")[-1] for cell in notebook.cells] == ["manual_seed(7)", "manual_seed(0)"]
+    for sources in ([], ["torch.manual_seed(0)", "torch.manual_seed(0)"]):
+        with pytest.raises(ValueError, match="expected one torch.manual_seed"):
+            seeds.reseeded(seeded(*sources), 7)
+
+
+def test_an_assert_that_holds_for_some_seeds_alone_is_named(tmp_path, capsys):
+    import nbformat
+
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(seeded("import torch\nseed = torch.manual_seed(0).initial_seed()", "assert seed != 2"), path)
+    with pytest.raises(SystemExit, match="1 of 3 runs failed"):
+        seeds.main(["--seeds", "3", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("every assert holds") for line in lines] == [True, False, True]
+    assert "AssertionError (assert seed != 2)" in lines[1]

@@ -167,3 +167,61 @@ def test_units_are_ranked_and_coloured():
     bars = figure.axes[0].patches
     assert [round(bar.get_height(), 3) for bar in bars] == [3.0, 1.0, 0.1]
     assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
+
+
+def test_likelihoods_are_ranked_and_ours_are_filled():
+    figure = drawn(plots.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ours", "theirs"]
+    assert [(line.get_xdata()[0], line.get_fillstyle()) for line in ax.lines] == [(85.1, "full"), (86.76, "none")]
+    assert "85.10" in texts(figure)
+
+
+def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
+    (ax,) = drawn(plots.plot_by_samples({"one": {1: -90.0, 5000: -86.0}, "two": {1: -89.0, 5000: -85.0}})).axes
+    assert ax.get_xscale() == "log"
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines] == [
+        ([1, 5000], [-90, -86]),
+        ([1, 5000], [-89, -85]),
+    ]
+
+
+def test_classes_get_a_bar_each():
+    left, right = drawn(plots.plot_by_class(range(80, 90), range(10))).axes
+    assert [bar.get_height() for bar in left.patches] == list(range(80, 90))
+    assert [bar.get_height() for bar in right.patches] == list(range(10))
+
+
+def test_times_are_drawn_from_zero_beside_what_is_proportional():
+    left, right = drawn(plots.plot_scaling({5: 1.0, 60: 11.0}, {"small": {1: 4.0, 2: 3.0}})).axes
+    points, proportional = left.lines
+    assert list(points.get_ydata()) == [1, 11] and list(proportional.get_xydata()[-1]) == [60, 11]
+    assert list(right.lines[0].get_xydata().ravel()) == [1, 4, 2, 3]
+    assert left.get_ylim()[0] == right.get_ylim()[0] == 0
+
+
+def test_noise_of_estimators_is_drawn_by_latent_size_and_by_draws():
+    ratios = {"early": {2: 4.0, 50: 10.0}, "late": {2: 5.0, 50: 30.0}}
+    left, right = drawn(plots.plot_gradient_noise(ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}})).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[4, 10], [5, 30]]
+    path, score, once = right.lines
+    assert list(path.get_xdata()) == [1, 4] and list(score.get_ydata()) == [20, 9]
+    assert set(once.get_ydata()) == {2.0}  # one pathwise draw
+
+
+def test_curves_of_training_start_at_the_first_epoch():
+    curves = {"pathwise": [-200.0, -150.0], "score": [-205.0, -160.0], "bare": [-300.0, -900.0]}
+    whole, nearer = drawn(plots.plot_training_by_estimator(curves)).axes
+    for ax in (whole, nearer):
+        assert [list(line.get_xdata()) for line in ax.lines] == [[1, 2]] * 3
+        assert [line.get_ydata()[-1] for line in ax.lines] == [-150, -160, -900]
+    assert whole.get_ylim()[0] < -900 and nearer.get_ylim() == (-210, -145)
+
+
+def test_signal_to_noise_is_drawn_by_draws_and_latent_size():
+    by_latent = {2: {"as it is": {1: 1.0, 64: 0.3}, "doubly": {1: 1.1, 64: 4.0}}, 10: {"as it is": {1: 0.9, 64: 0.5}}}
+    left, right = drawn(plots.plot_signal_to_noise(by_latent)).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[1, 0.3], [1.1, 4]]
+    assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.5]]
+    assert [ax.get_title() for ax in (left, right)] == ["Z = 2", "Z = 10"]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["1", "64"]

@@ -99,7 +99,7 @@ def encoder_gram(model: VAE, x: Tensor) -> Tensor:
 def encoder_variance(model: VAE, x: Tensor, estimates: Tensor) -> Tensor:
     """Compute the variance of one draw's gradient, summed over all weights of the encoder: `[B]`.
 
-    tr Cov[Jᵀ ĝ] = tr(J Jᵀ Cov[ĝ]), from estimates ĝ with respect to (μ, log σ²). Chapter 4.
+    tr Cov[Jᵀ ĝ] = tr(J Jᵀ Cov[ĝ]), from estimates ĝ with respect to (μ, log σ²). Chapter 4, equation (weights-variance).
 
     Args:
         model: the VAE.

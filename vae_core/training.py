@@ -155,7 +155,7 @@ def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator
     totals = [torch.zeros((), dtype=images.dtype, device=images.device) for _ in range(2)]
     order = torch.randperm(len(images), generator=generator, device=images.device)
     for step, rows in enumerate(order.split(batch_size)):
-        batch = transform(images[rows], generator)
+        batch = transform(images.index_select(0, rows), generator)
         shape = (terms.samples, len(rows), latent)
         noise = torch.randn(shape, generator=generator, dtype=images.dtype, device=images.device)
         share = slice(rank * len(rows) // world, (rank + 1) * len(rows) // world)

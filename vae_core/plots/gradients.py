@@ -1,4 +1,6 @@
-"""Estimates of gradients."""
+"""Estimates of gradients: their spread, and how a model trains on them."""
+
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,4 +25,73 @@ def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figur
     ax.axvline(exact, color=COLORS["likelihood"], linestyle=":", linewidth=1.2, label="exact")
     ax.set(xlabel="estimate of one component from a single draw", ylabel="density", yscale="log")
     ax.legend(fontsize="small")
+    return figure
+
+
+def plot_gradient_noise(ratios: Mapping[str, Mapping[int, float]], by_draws: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Draw how noisy the score function is beside the pathwise estimator, by latent size; and both by number of draws.
+
+    Args:
+        ratios: name of a stage of training → Z → variance of the score function's estimate over the pathwise one's.
+        by_draws: name of an estimator → K → variance of the mean of K draws.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 3.0), layout="constrained")
+    for (name, values), line in zip(ratios.items(), (":", "-", "--")):
+        left.plot(list(values), list(values.values()), "o" + line, color=COLORS["likelihood"], label=name)
+    left.set(xlabel="latent dimensions Z", ylabel="variance, score function / pathwise", yscale="log")
+    _plain_ticks(left.xaxis, list(next(iter(ratios.values()))))
+    _plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50, 100])
+    left.set_ylim(0.8 * min(min(values.values()) for values in ratios.values()))
+    for (name, values), color in zip(by_draws.items(), (COLORS["reconstruction"], COLORS["kl_prior"])):
+        right.plot(list(values), list(values.values()), "o-", color=color, label=name)
+    one = next(iter(by_draws.values()))
+    right.axhline(one[1], color=COLORS["reconstruction"], linestyle=":", linewidth=1)
+    right.set(xlabel="draws K", ylabel="variance of the mean", xscale="log", yscale="log")
+    _plain_ticks(right.xaxis, list(one))
+    left.legend(fontsize="small", loc="lower right")
+    right.legend(fontsize="small", loc="lower left")
+    return figure
+
+
+def _plain_ticks(axis, ticks: Sequence[float]) -> None:
+    """Put ticks at these values alone, written as they are."""
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
+def plot_training_by_estimator(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the ELBO by epoch of runs that differ in the estimator of the encoder's gradient; on the right the first two alone.
+
+    Args:
+        curves: name of an estimator → mean ELBO in nats after each epoch.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(6.9, 2.9), layout="constrained")
+    colors = (COLORS["reconstruction"], COLORS["kl_prior"], COLORS["kl_posterior"])
+    for (name, values), color in zip(curves.items(), colors):
+        for ax in axes:
+            ax.plot(range(1, len(values) + 1), values, "o-", markersize=4, color=color, label=name)
+            ax.set(xlabel="epoch")
+    first, second, *_ = curves.values()
+    axes[0].set_ylabel("ELBO of test digits, nats")
+    axes[1].set_ylim(min(*first, *second) - 5, max(*first, *second) + 5)
+    axes[1].set_title("nearer")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def plot_signal_to_noise(by_latent: Mapping[int, Mapping[str, Mapping[int, float]]]) -> Figure:
+    """Draw the signal-to-noise ratio of the encoder's gradient by the number of draws K, one panel a latent size.
+
+    Args:
+        by_latent: Z → name of an estimator → K → signal over noise.
+    """
+    figure, axes = plt.subplots(1, len(by_latent), figsize=(6.9, 2.8), layout="constrained", sharey=True, squeeze=False)
+    for ax, (latent, by_name) in zip(axes[0], by_latent.items()):
+        for (name, values), color in zip(by_name.items(), (COLORS["kl_prior"], COLORS["reconstruction"])):
+            ax.plot(list(values), list(values.values()), "o-", color=color, label=name)
+        ax.set(title=f"Z = {latent}", xlabel="draws K", xscale="log", yscale="log")
+        _plain_ticks(ax.xaxis, list(values))
+    _plain_ticks(axes[0, 0].yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2])
+    axes[0, 0].set_ylabel("signal / noise")
+    axes[0, 0].legend(fontsize="small")
     return figure
