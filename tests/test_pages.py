@@ -14,7 +14,7 @@ import pytest
 
 SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
 PAGES = sorted(path for path in SITE.rglob("*.html") if path.relative_to(SITE).parts[0] not in ("_static", "_sources"))
-CHAPTERS = ("likelihood_decomposition", "intractable_posterior", "training_pipeline", "reparameterization")
+CHAPTERS = ("likelihood_decomposition", "intractable_posterior", "training_pipeline", "reparameterization", "evaluation")
 
 if not (SITE / "index.html").exists():
     if os.environ.get("VAE_REQUIRE_PAGES"):

@@ -24,7 +24,7 @@ from vae_core.plots.posteriors import (
     plot_posteriors_on_line,
     plot_third_term,
 )
-from vae_core.plots.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
+from vae_core.plots.results import plot_by_class, plot_by_samples, plot_likelihoods
 from vae_core.plots.style import COLORS, LABELS
 from vae_core.plots.terms import (
     plot_decompositions,
@@ -58,7 +58,6 @@ __all__ = [
     "plot_posteriors",
     "plot_posteriors_on_line",
     "plot_remedies",
-    "plot_scaling",
     "plot_signal_to_noise",
     "plot_terms_along",
     "plot_terms_by_epoch",
