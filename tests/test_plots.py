@@ -192,6 +192,14 @@ def test_classes_get_a_bar_each():
     assert [bar.get_height() for bar in right.patches] == list(range(10))
 
 
+def test_times_are_drawn_from_zero_beside_what_is_proportional():
+    left, right = drawn(plots.plot_scaling({5: 1.0, 60: 11.0}, {"small": {1: 4.0, 2: 3.0}})).axes
+    points, proportional = left.lines
+    assert list(points.get_ydata()) == [1, 11] and list(proportional.get_xydata()[-1]) == [60, 11]
+    assert list(right.lines[0].get_xydata().ravel()) == [1, 4, 2, 3]
+    assert left.get_ylim()[0] == right.get_ylim()[0] == 0
+
+
 def test_noise_of_estimators_is_drawn_by_latent_size_and_by_draws():
     ratios = {"early": {2: 4.0, 50: 10.0}, "late": {2: 5.0, 50: 30.0}}
     left, right = drawn(plots.plot_gradient_noise(ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}})).axes

@@ -12,6 +12,7 @@ from vae_core.plots.diagrams import draw_derivation, draw_generative_model, draw
 from vae_core.plots.gradients import (
     plot_gradient_estimates,
     plot_gradient_noise,
+    plot_ratio_by_epoch,
     plot_signal_to_noise,
     plot_training_by_estimator,
 )
@@ -24,7 +25,7 @@ from vae_core.plots.posteriors import (
     plot_posteriors_on_line,
     plot_third_term,
 )
-from vae_core.plots.results import plot_by_class, plot_by_samples, plot_likelihoods
+from vae_core.plots.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
 from vae_core.plots.style import COLORS, LABELS
 from vae_core.plots.terms import (
     plot_decompositions,
@@ -57,7 +58,9 @@ __all__ = [
     "plot_likelihoods",
     "plot_posteriors",
     "plot_posteriors_on_line",
+    "plot_ratio_by_epoch",
     "plot_remedies",
+    "plot_scaling",
     "plot_signal_to_noise",
     "plot_terms_along",
     "plot_terms_by_epoch",

@@ -1,4 +1,4 @@
-"""Stored results: how likely models make the test digits."""
+"""Stored results: how likely models make the test digits, and how long training takes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -55,4 +55,27 @@ def plot_by_class(nll: Sequence[float], gap: Sequence[float]) -> Figure:
     left.set(xlabel="digit", ylabel="−" + LABELS["likelihood"] + ", nats", xticks=range(10))
     right.bar(range(10), gap, color=COLORS["kl_posterior"])
     right.set(xlabel="digit", ylabel="at least " + LABELS["kl_posterior"] + ", nats", xticks=range(10))
+    return figure
+
+
+def plot_scaling(by_images: Mapping[int, float], by_processes: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Draw the seconds of an epoch by the number of images, and by the number of processes.
+
+    Args:
+        by_images: number of images → seconds.
+        by_processes: name of a setting → number of processes → seconds.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
+    left.plot(list(by_images), list(by_images.values()), "o", color=COLORS["likelihood"])
+    most, seconds = max(by_images.items())
+    left.plot([0, most], [0, seconds], ":", color=COLORS["likelihood"], linewidth=1, label="proportional")
+    left.set(xlabel="images", ylabel="seconds an epoch", xticks=list(by_images))
+    left.legend(fontsize="small")
+    for (name, times), line in zip(by_processes.items(), ("-", "--", ":")):
+        right.plot(list(times), list(times.values()), "o" + line, color=COLORS["reconstruction"], label=name)
+        right.set_xticks(list(times))
+    right.set(xlabel="processes, one core each")
+    right.legend(fontsize="small")
+    for ax in (left, right):
+        ax.set_ylim(0)
     return figure
