@@ -445,3 +445,37 @@ def test_bfloat16_products_train_the_same_model_a_little_less_exactly(samples, g
     assert less_exact.train_elbo == pytest.approx(history.train_elbo, rel=0.01)
     with pytest.raises(ValueError, match="precision: 'torch.bfloat16' there"):
         run(gen, digits, samples=samples, checkpoint=tmp_path / "run.pt")
+
+
+def test_beta_weighs_the_second_term_of_the_gradient(gen, digits):
+    """One step of Adam from the same weights: the gradient is that of reconstruction − β KL."""
+    model, reference = small(gen), small(gen)
+    fit(model, digits[:50], 1, batch_size=50, transform=binarize, generator=gen(1), beta=0.25)
+    source = gen(1)
+    order = torch.randperm(50, generator=source)  # what fit draws, in its order
+    x = binarize(digits[:50][order], source)
+    noise = torch.randn(1, 50, reference.config["latent"], generator=source)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=1e-3)
+    terms = elbo(reference, x, noise=noise)
+    (-(terms.reconstruction - 0.25 * terms.kl).mean()).backward()
+    optimizer.step()
+    for a, b in zip(model.parameters(), reference.parameters()):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_a_large_beta_makes_codes_cheap_and_a_small_one_dear(gen, digits):
+    kl = {beta: run(gen, digits, epochs=12, beta=beta)[1].validation_kl[-1] for beta in (0.1, 1.0, 10.0)}
+    assert kl[0.1] > 1.2 * kl[1.0] > 1.2 * 1.2 * kl[10.0]
+    assert_same(run(gen, digits), run(gen, digits, beta=1))
+
+
+@pytest.mark.parametrize("bad", [{"beta": -1}, {"beta": math.inf}, {"beta": math.nan}, {"beta": 2, "samples": 3}], ids=str)
+def test_an_impossible_beta_is_refused(bad, gen, digits):
+    with pytest.raises(ValueError, match="expected beta >= 0"):
+        run(gen, digits, **bad)
+
+
+def test_a_checkpoint_of_another_beta_is_refused(gen, digits, tmp_path):
+    run(gen, digits, beta=2, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="beta"):
+        run(gen, digits, checkpoint=tmp_path / "run.pt")

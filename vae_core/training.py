@@ -53,6 +53,7 @@ def fit(
     samples: int = 1,
     importance_from: float = 0.0,
     precision: torch.dtype = torch.float32,
+    beta: float = 1.0,
 ) -> History:
     """Train the model in place by stochastic gradient ascent on the mean ELBO (Adam, Kingma & Ba 2015). Chapter 3.
 
@@ -78,6 +79,8 @@ def fit(
         importance_from: share of the epochs that are done with K = 1, the ELBO, before K samples are taken.
         precision: of the matrix products: `torch.float32`, or `torch.bfloat16`, which is faster where the processor
             has instructions for it, and less exact. Weights, both terms and all sums stay as they are.
+        beta: β, weight of the KL to the prior in what is maximised, with K = 1 (Higgins et al. 2017). With β > 1
+            that is a looser bound on log p(x) than the ELBO, with β < 1 none. The history holds both terms unweighted.
 
     Returns:
         Both terms by epoch.
@@ -89,13 +92,13 @@ def fit(
         FloatingPointError: training diverged: the ELBO became NaN or infinite, or a standard deviation 0. The
             checkpoint still holds the last good epoch.
     """
-    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from)
+    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from, beta)
     generator = generator or _own_generator(images.device)
     transform = transform or (lambda batch, generator: batch)
     schedule = learning_rate if callable(learning_rate) else lambda share: learning_rate
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule(0.0), fused=True)
     settings = {**model.config, "images": len(images), "validation": 0 if validation is None else len(validation)}
-    settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples, "precision": str(precision)}
+    settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples, "precision": str(precision), "beta": beta}
     if callable(learning_rate) or importance_from > 0:  # then the end of the run matters from its beginning
         settings |= {"learning_rate": f"{learning_rate} over {epochs} epochs", "importance_from": importance_from}
     history = History()
@@ -110,7 +113,7 @@ def fit(
         with torch.no_grad():
             elbo(model, transform(images[:batch_size], torch.Generator(images.device).manual_seed(0)))
 
-    terms = _Terms(model, samples, precision)
+    terms = _Terms(model, samples, precision, beta)
     net = DistributedDataParallel(terms) if _world() > 1 else terms
     quiet = _rank() > 0 or (None if progress is None else not progress)
     with tqdm(total=epochs, initial=history.epochs, unit="epoch", disable=quiet) as bar:
@@ -135,9 +138,9 @@ def fit(
 class _Terms(nn.Module):
     """The objective as a module: what is maximised and both terms, `[B]` each, from images and noise."""
 
-    def __init__(self, model: VAE, samples: int, precision: torch.dtype):
+    def __init__(self, model: VAE, samples: int, precision: torch.dtype, beta: float):
         super().__init__()
-        self.model, self.samples, self.precision = model, samples, precision
+        self.model, self.samples, self.precision, self.beta = model, samples, precision, beta
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give the bound, the reconstruction and the KL to the prior."""
@@ -145,7 +148,7 @@ class _Terms(nn.Module):
         with nullcontext() if full else torch.autocast(x.device.type, self.precision):
             if self.samples == 1:
                 terms = elbo(self.model, x, noise=noise)
-                return terms.elbo, *terms
+                return terms.reconstruction - self.beta * terms.kl, *terms
             return importance_elbo(self.model, x, noise=noise)
 
 
@@ -240,7 +243,7 @@ def _record(history: History, part: str, reconstruction: float, kl: float) -> No
     getattr(history, f"{part}_kl").append(kl)
 
 
-def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from) -> None:
+def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from, beta) -> None:
     """Raise a `ValueError` before any work is done."""
     pixels = model.config["pixels"]
     check_images(images, pixels)
@@ -254,6 +257,8 @@ def _check_run(model, images, validation, epochs, batch_size, learning_rate, che
             "expected epochs >= 0, batch_size >= 1, samples >= 1, learning_rate > 0 and 0 <= importance_from < 1, "
             f"got {epochs}, {batch_size}, {samples}, {learning_rate} and {importance_from}"
         )
+    if not 0 <= beta < math.inf or (beta != 1 and samples > 1):
+        raise ValueError(f"expected beta >= 0, and beta = 1 with more than one sample, got {beta} with {samples}")
     smallest = min(len(images), (len(images) - 1) % batch_size + 1)  # the last batch of an epoch
     if smallest < _world():
         raise ValueError(f"expected every batch to have an image for each of {_world()} processes, got one of {smallest}")
