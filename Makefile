@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help book test notebooks pretrained benchmark seeds clean
+.PHONY: help book test notebooks pretrained benchmark seeds binder clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -29,6 +29,7 @@ help:
 	@echo "make pretrained  train anew the small model that ships with vae_core"
 	@echo "make benchmark   how fast training is beside other libraries; ARGS='--root FOLDER' says where MNIST is"
 	@echo "make seeds       whether the chapters' asserts hold for ten other seeds; FILES='book/name.ipynb' for some"
+	@echo "make binder      every chapter on one core, in an environment made from Binder's files alone"
 	@echo "make clean       remove what was built; the environment stays (rm -r $(VENV) removes it)"
 	@echo "PYTHON=python3.12 chooses the Python from which the environment is made."
 
@@ -50,6 +51,9 @@ notebooks: $(STAMP)
 
 seeds: $(STAMP)
 	@$(RUN) book/_tools/seeds.py $(ARGS) $(FILES)
+
+binder: $(STAMP)
+	@$(RUN) book/_tools/binder.py $(ARGS)
 
 pretrained: $(STAMP)
 	@$(RUN) -m vae_core.pretrained $(ARGS)
