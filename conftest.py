@@ -1,6 +1,7 @@
 """What all tests share, notebooks included."""
 
 import os
+import shutil
 from pathlib import Path
 
 import matplotlib.font_manager  # noqa: F401  on a new machine the first import prints; better here than in a chapter's cell
@@ -15,6 +16,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="do not compare notebook cells tagged shows-source: they go red at any edit, so they prove nothing about a formula",
     )
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "nbval_sanitize_with") and not config.option.nbval_sanitize_with:
+        config.option.nbval_sanitize_with = str(ROOT / "tests" / "sanitize.cfg")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -35,3 +41,19 @@ def mnist_root():
     if named:
         pytest.fail(f"VAE_MNIST={named} holds no MNIST/raw")
     pytest.skip("all of MNIST is not here; set VAE_MNIST to the folder that holds MNIST/raw")
+
+
+@pytest.fixture(scope="module")  # not longer: while it lives, the main thread has an event loop that runs
+def browser():
+    """A Chromium. Where there is none the test is skipped, or fails if VAE_REQUIRE_BROWSER is set."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        if os.environ.get("VAE_REQUIRE_BROWSER"):
+            pytest.fail("there is no Chromium on this machine", pytrace=False)
+        pytest.skip("there is no Chromium on this machine (Debian and Ubuntu: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        yield opened
+        opened.close()

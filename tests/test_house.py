@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -37,6 +38,14 @@ seeds = load(BOOK / "_tools" / "seeds.py")
 )
 def test_only_a_public_remote_gets_on_a_page_and_never_its_token(remote, address):
     assert house.public_address(remote) == address
+
+
+@pytest.mark.parametrize("options", [{}, {"launch_buttons": {"binderhub_url": "https://mybinder.org"}, "repository_url": "https://github.com/owner/book", "repository_branch": "main"}])
+def test_a_lab_gets_a_link_where_the_chapter_can_be_launched(options):
+    context = {"body": '<p class="vae-lab">A lab.</p><p>Text.</p>'}
+    house.launch_labs(SimpleNamespace(config=SimpleNamespace(html_theme_options=options)), "book/name", "page.html", context, None)
+    link = ' <a href="https://mybinder.org/v2/gh/owner/book/main?urlpath=lab/tree/book/name.ipynb">Launch this chapter in Binder.</a>'
+    assert context["body"] == f'<p class="vae-lab">A lab.{link if options else ""}</p><p>Text.</p>'
 
 
 def stored(*outputs):

@@ -5,8 +5,10 @@ VAE_REQUIRE_BROWSER=1 turn these skips into failures.
 """
 
 import os
-import shutil
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +50,7 @@ class Page(HTMLParser):
 
 
 PARSED = {path: Page(path) for path in PAGES}
+LIVE = {"book/index": 1, "book/likelihood_decomposition": 1, "book/intractable_posterior": 1, "book/training_pipeline": 1, "book/reparameterization": 1, "book/evaluation": 1}
 every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(SITE).with_suffix("").as_posix())
 
 
@@ -93,38 +96,75 @@ def test_every_file_and_anchor_it_points_to_is_there(path):
             assert unquote(parts.fragment) in PARSED[target].ids, address
 
 
-@pytest.fixture(scope="module")
-def browser():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        if os.environ.get("VAE_REQUIRE_BROWSER"):
-            pytest.fail("there is no Chromium on this machine", pytrace=False)
-        pytest.skip("there is no Chromium on this machine (Debian and Ubuntu: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-        yield opened
-        opened.close()
-
-
 @every_page
-def test_in_a_browser(browser, path):
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
+def test_a_page_is_not_too_heavy(path):
+    """Its HTML with the numbers of live figures, and its pictures; not what all pages share."""
+    files = {(path.parent / unquote(urlsplit(source).path)).resolve() for source, _ in PARSED[path].images if not source.startswith("data:")}
+    weight = path.stat().st_size + sum(file.stat().st_size for file in files)
+    assert weight <= (2_000_000 if 'data-vae="' in path.read_text(encoding="utf-8") else 1_000_000)
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_live_figures_are_on_their_pages(name):
+    assert (SITE / f"{name}.html").read_text(encoding="utf-8").count('<div class="vae-live"') == LIVE[name]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_lab_is_a_sentence_and_no_dead_slider(name):
+    text = (SITE / "book" / f"{name}.html").read_text(encoding="utf-8")
+    assert text.count('<p class="vae-lab">') == 1 and "widget-view" not in text and "jupyter-widgets" not in text
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def served():
+    """The address of the built book on a server of its own."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page on which no error is said, and from which no other host is asked."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
     said, asked = [], []
-    page.on("pageerror", lambda error: said.append(f"page error: {error}"))
-    page.on("console", lambda message: said.append(f"console: {message.text}") if message.type == "error" else None)
+    opened.on("pageerror", lambda error: said.append(f"page error: {error}"))
+    opened.on("console", lambda message: said.append(f"console: {message.text}") if message.type == "error" else None)
 
     def answer(route):
-        if urlsplit(route.request.url).scheme in ("file", "data", "blob"):
+        parts = urlsplit(route.request.url)
+        if parts.scheme in ("file", "data", "blob") or parts.hostname == "127.0.0.1":
             return route.continue_()
         asked.append(route.request.url)
         route.abort()
 
-    page.route("**/*", answer)
-    page.goto(path.as_uri(), wait_until="load")
+    opened.route("**/*", answer)
+    yield opened
+    opened.close()
+    assert said == []
+    assert asked == [], "requests to other hosts"
+
+
+def wait_for_figures(page):
+    page.wait_for_function("[...document.querySelectorAll('[data-vae]')].every(figure => figure.dataset.state == 'ready')")
+
+
+@every_page
+@pytest.mark.parametrize("how", ["from disk", "over http"])
+def test_in_a_browser(page, served, path, how):
+    page.goto(path.as_uri() if how == "from disk" else f"{served}/{path.relative_to(SITE).as_posix()}", wait_until="load")
     if path == SITE / "index.html":  # sends the reader on
         page.wait_for_url("**/book/index.html")
+    wait_for_figures(page)
     if page.locator(".math").count():
         page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
         page.evaluate("MathJax.startup.promise")
@@ -145,6 +185,46 @@ def test_in_a_browser(browser, path):
     brightness = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
     assert max(brightness) < 80
 
-    page.close()
-    assert said == []
-    assert asked == [], "requests to other hosts"
+
+@pytest.mark.parametrize("how", ["from disk", "over http"])
+def test_search_finds_a_page(page, served, how):
+    page.goto(f"{SITE.as_uri() if how == 'from disk' else served}/search.html?q=reparameterization")
+    page.wait_for_selector("ul.search li a")
+    assert "book/reparameterization.html" in " ".join(page.locator("ul.search li a").evaluate_all("links => links.map(a => a.getAttribute('href'))"))
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_print_shows_solutions_figures_and_still_pictures(page, name):
+    page.goto((SITE / "book" / f"{name}.html").as_uri(), wait_until="load")
+    wait_for_figures(page)
+    answer = page.locator(".solution.dropdown p:not(.admonition-title)").first
+    assert not answer.is_visible()
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    answer.wait_for(state="visible")
+    hidden = page.evaluate("[...document.querySelectorAll('.bd-content .cell_output img, .vae-still')].filter(i => !i.getClientRects().length).map(i => i.alt)")
+    assert hidden == []
+    assert page.locator(".vae-stage:visible").count() == 0
+
+
+# Findings of axe that come from the theme, not from the book.
+THEME = {"label-content-name-mismatch", "region"}
+
+
+@every_page
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page, path, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    page.goto(path.as_uri(), wait_until="load")
+    if path == SITE / "index.html":
+        page.wait_for_url("**/book/index.html")
+    wait_for_figures(page)
+    found = Axe().run(page).response["violations"]
+    serious = {
+        rule["id"]: [node["html"][:200] for node in rule["nodes"]][:3]
+        for rule in found
+        if rule["impact"] in ("serious", "critical") and rule["id"] not in THEME
+    }
+    assert serious == {}

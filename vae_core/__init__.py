@@ -7,7 +7,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["plots"],
+    submodules=["interactive", "labs", "plots"],
     submod_attrs={
         "data": ["Digits", "binarize", "check_images", "load_digits", "load_mnist"],
         "distributions": ["BernoulliImage", "DiagonalGaussian", "DiscretizedGaussian", "reparameterize"],

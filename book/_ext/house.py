@@ -64,6 +64,15 @@ def set_versions(app, config):
     config.myst_substitutions["commit"] = (commit or "unknown") + (", with changes that are not committed" if changed else "")
 
 
+def launch_labs(app, pagename, templatename, context, doctree):
+    """Beside the sentence that stands in a lab's place: a link that launches this chapter, where it can be launched."""
+    options = app.config.html_theme_options
+    if "launch_buttons" in options and "vae-lab" in context.get("body", ""):
+        host, name = options["launch_buttons"]["binderhub_url"], options["repository_url"].removeprefix("https://github.com/")
+        address = f"{host}/v2/gh/{name}/{options['repository_branch']}?urlpath=lab/tree/{pagename}.ipynb"
+        context["body"] = re.sub(r'(<p class="vae-lab">.*?)(</p>)', rf'\1 <a href="{address}">Launch this chapter in Binder.</a>\2', context["body"])
+
+
 def drop_widget_state(app, env):
     """A widget without a kernel is dead, so no page carries its state."""
     for metadata in getattr(env, "nb_metadata", {}).values():
@@ -89,5 +98,6 @@ def setup(app):
     app.connect("config-inited", set_versions)
     app.connect("env-updated", drop_widget_state)
     app.connect("html-page-context", drop_double_ids)
+    app.connect("html-page-context", launch_labs)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -53,6 +53,18 @@ def plot_gradient_noise(ratios: Mapping[str, Mapping[int, float]], by_draws: Map
     return figure
 
 
+def plot_ratio_by_epoch(ratios: Mapping[int, float]) -> Figure:
+    """Draw how noisy the score function is beside the pathwise estimator, by epochs of training.
+
+    Args:
+        ratios: epochs → variance of the score function's estimate over the pathwise one's.
+    """
+    figure, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
+    ax.plot(list(ratios), list(ratios.values()), "o-", color=COLORS["likelihood"])
+    ax.set(xlabel="epochs of training", ylabel="variance, score function / pathwise", ylim=(0, None), xticks=list(ratios))
+    return figure
+
+
 def _plain_ticks(axis, ticks: Sequence[float]) -> None:
     """Put ticks at these values alone, written as they are."""
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -1,5 +1,8 @@
 """Colours and labels, the same in every figure."""
 
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
 COLORS = {"reconstruction": "#0072b2", "kl_prior": "#d55e00", "kl_posterior": "#009e73", "likelihood": "#333333"}
 LABELS = {
     "reconstruction": r"$\mathbb{E}_q[\log\,p(x|z)]$",
@@ -8,3 +11,4 @@ LABELS = {
     "likelihood": r"$\log\,p(x)$",
 }
 FORWARD, GRADIENT, BOX = "#333333", "#cc3311", "#f2f2f2"
+CLASSES = [to_hex(color) for color in colormaps["tab10"].colors]  # of the digits 0 to 9

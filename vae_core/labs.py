@@ -1,0 +1,256 @@
+"""Live labs: what needs a kernel. One for each chapter: controls, a button, a progress bar, a picture."""
+
+import asyncio
+import copy
+import html
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vae_core import plots
+from vae_core.data import binarize
+from vae_core.distributions import DiagonalGaussian
+from vae_core.exact import decompose_linear, decompose_on_grid, posterior_on_grid
+from vae_core.gradients import encoder_variance, pathwise_gradient, score_function_gradient
+from vae_core.interactive.page import picture_of
+from vae_core.likelihood import importance_log_likelihood
+from vae_core.linear import fit_linear_gaussian
+from vae_core.model import VAE
+from vae_core.training import fit
+
+NEEDS_KERNEL = "A lab with controls stands here when this page is opened as a notebook: it needs a running kernel."
+Step = tuple[float, str, Figure | None]  # share that is done, what to say, what to show
+
+
+class Lab:
+    """Controls, a button, a progress bar and a picture. Running again cancels the last run.
+
+    On a static page, where no kernel answers, a sentence stands in its place. A setting that cannot be run is named, and
+    the last result stays.
+
+    Args:
+        steps: called with the values of the controls, by name; yields the share that is done, a text, and a figure or
+            None. Between two steps the kernel answers others, so a step should take less than a second.
+        controls: the widgets, by name.
+    """
+
+    def __init__(self, steps: Callable[..., Iterator[Step]], controls: Mapping[str, widgets.Widget]):
+        self.steps, self.controls = steps, dict(controls)
+        self.button = widgets.Button(description="Run", button_style="primary")
+        self.progress = widgets.FloatProgress(value=0, min=0, max=1, description="progress")
+        self.message = widgets.HTML("")
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", display="none"))
+        self.task: asyncio.Task | None = None
+        for control in self.controls.values():
+            control.style.description_width = "initial"
+            control.layout.width = "24em"
+        self.button.on_click(lambda button: self.start())
+        row = widgets.HBox([self.button, self.progress])
+        self.box = widgets.VBox([*self.controls.values(), row, self.message, self.picture])
+
+    def start(self) -> asyncio.Task:
+        """Cancel the last run, if it is still going, and begin another; needs a running event loop, as a kernel has."""
+        last, self.task = self.task, asyncio.get_running_loop().create_task(self.run())
+        if last is not None:
+            last.cancel()
+        return self.task
+
+    async def run(self) -> None:
+        """Take all steps, letting the kernel answer others between them."""
+        values = {name: control.value for name, control in self.controls.items()}
+        self.progress.value, self.progress.bar_style = 0, ""
+        try:
+            for share, text, figure in self.steps(**values):
+                self.progress.value, self.message.value = share, html.escape(text)
+                if figure is not None:
+                    self.picture.value, self.picture.layout.display = picture_of(figure), ""
+                await asyncio.sleep(0.01)
+            self.progress.bar_style = "success"
+        except (ValueError, FloatingPointError, OSError) as error:
+            self.progress.bar_style = "danger"
+            self.message.value = f"<b>This cannot be run:</b> {html.escape(str(error))}. The last result stays."
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        """What Jupyter shows: the widgets with a kernel, a sentence without."""
+        bundle = self.box._repr_mimebundle_()
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        sentence = f'<p class="vae-lab">{NEEDS_KERNEL}</p>'
+        return {**data, "text/plain": NEEDS_KERNEL, "text/html": sentence}
+
+
+def linear_lab(x_train: Tensor, x: Tensor) -> Lab:
+    """Fit a linear-Gaussian model with Z dimensions, and see the three terms of a digit for three guesses. Chapter 1.
+
+    Args:
+        x_train: noisy digits, `[N, D]`, float64.
+        x: digits to choose from, `[n, D]`, float64.
+    """
+
+    def steps(latent: int, digit: int) -> Iterator[Step]:
+        for share, rounds in ((0.1, 2), (0.3, 10), (0.6, 40), (1.0, 150)):
+            model = fit_linear_gaussian(x_train, latent, steps=rounds)
+            mean, precision = model.posterior(x[digit : digit + 1])
+            covariance = torch.linalg.inv(precision)
+            eye = torch.eye(latent, dtype=x.dtype)
+            means = torch.cat([mean, mean + 0.3, torch.zeros_like(mean)])
+            terms = decompose_linear(model, x[digit].expand(3, -1), means, torch.stack([covariance, covariance, eye]))
+            figure = plots.plot_decompositions(terms, ["posterior", "pushed aside", "prior"])
+            value = terms.log_likelihood[0].item()
+            yield share, f"after {rounds} rounds of EM: log p(x) = {value:.2f} nats, whatever the guess", figure
+
+    controls = {
+        "latent": widgets.IntSlider(10, 1, 60, description="latent dimensions Z", continuous_update=False),
+        "digit": widgets.BoundedIntText(0, 0, len(x) - 1, description="digit, by its place"),
+    }
+    return Lab(steps, controls)
+
+
+def own_q_lab(model: VAE, x: Tensor) -> Lab:
+    """Set a q of your own against the exact posterior of a digit. Chapter 2.
+
+    Args:
+        model: a VAE, Z = 2.
+        x: digits to choose from, `[n, D]`.
+    """
+
+    def steps(digit: int, push_1: float, push_2: float, width_1: float, width_2: float) -> Iterator[Step]:
+        push, width = torch.tensor([[push_1, push_2], [width_1, width_2]], dtype=torch.float64)
+        image = x[digit : digit + 1].double()
+        exact = copy.deepcopy(model).double()
+        q = exact.encode(image)
+        own = DiagonalGaussian(q.mean + push, q.log_var + 2 * width.log())
+        yield 0.2, "summing over the grid …", None
+        theirs, ours = (decompose_on_grid(exact, image, guess) for guess in (q, own))
+        both = DiagonalGaussian(torch.cat([q.mean, own.mean]), torch.cat([q.log_var, own.log_var]))
+        posteriors = [posterior_on_grid(exact, image, guess) for guess in (q, own)]
+        figure = plots.plot_posteriors(image.expand(2, -1), ["the encoder's q", "yours"], posteriors, both)
+        text = (
+            f"log p(x) = {ours.log_likelihood.item():.2f} nats. Third term: the encoder's {theirs.kl_posterior.item():.2f}, "
+            f"yours {ours.kl_posterior.item():.2f} nats; ELBO {theirs.elbo.item():.2f} and {ours.elbo.item():.2f}."
+        )
+        yield 1.0, text, figure
+
+    controls = {
+        "digit": widgets.BoundedIntText(0, 0, len(x) - 1, description="digit, by its place"),
+        "push_1": widgets.FloatSlider(0, min=-2, max=2, step=0.01, description="push the mean along z₁"),
+        "push_2": widgets.FloatSlider(0, min=-2, max=2, step=0.01, description="push the mean along z₂"),
+        "width_1": widgets.FloatSlider(1, min=0.1, max=4, step=0.01, description="times the width along z₁"),
+        "width_2": widgets.FloatSlider(1, min=0.1, max=4, step=0.01, description="times the width along z₂"),
+    }
+    return Lab(steps, controls)
+
+
+def training_lab(images: Tensor) -> Lab:
+    """Train anew with another decoder, latent size or weight β of the second term. Chapter 3.
+
+    Args:
+        images: grey digits, `[N, D]`; a tenth of them is held out.
+    """
+    held = max(1, len(images) // 10)
+
+    def steps(decoder: str, latent: int, beta: float, epochs: int) -> Iterator[Step]:
+        generator = torch.Generator().manual_seed(0)
+        model = VAE(latent, (128,), decoder, images.shape[1], generator=generator)
+        transform = binarize if decoder == "bernoulli" else None
+        seen = images[:8] if transform is None else binarize(images[:8], torch.Generator().manual_seed(1))
+        with tempfile.TemporaryDirectory() as folder:
+            for epoch in range(1, epochs + 1):
+                history = fit(
+                    model,
+                    images[held:],
+                    epoch,
+                    validation=images[:held],
+                    transform=transform,
+                    generator=generator,
+                    checkpoint=Path(folder) / "lab.pt",
+                    progress=False,
+                    beta=beta,
+                )
+                text = (
+                    f"epoch {epoch} of {epochs}: on held-out digits reconstruction {history.validation_reconstruction[-1]:.1f}, "
+                    f"KL to the prior {history.validation_kl[-1]:.1f}, ELBO {history.validation_elbo[-1]:.1f} nats"
+                )
+                figure = None
+                if epoch in (1, epochs) or epoch % 5 == 0:
+                    with torch.no_grad():
+                        means = model.decode(model.encode(seen).mean).mean
+                    drawn = model.sample(8, torch.Generator().manual_seed(2))
+                    figure = plots.show_images([seen, means, drawn], ["data", "mean", "sample"])
+                yield epoch / epochs, text, figure
+
+    controls = {
+        "decoder": widgets.Dropdown(options=["bernoulli", "gaussian"], description="decoder"),
+        "latent": widgets.IntSlider(10, 1, 50, description="latent dimensions Z"),
+        "beta": widgets.FloatLogSlider(1.0, min=-2, max=2, step=0.1, description="β, weight of the KL term"),
+        "epochs": widgets.IntSlider(10, 1, 40, description="epochs"),
+    }
+    return Lab(steps, controls)
+
+
+def estimator_lab(images: Tensor) -> Lab:
+    """How noisy are the two estimators of the encoder's gradient, for your Z and your training? Chapter 4.
+
+    Args:
+        images: grey digits, `[N, D]`.
+    """
+
+    def steps(latent: int, epochs: int, draws: int) -> Iterator[Step]:
+        generator = torch.Generator().manual_seed(0)
+        model = VAE(latent, (100,), "bernoulli", images.shape[1], generator=generator)
+        x = binarize(images[:10], torch.Generator().manual_seed(1))
+        found: dict[int, float] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for epoch in range(epochs + 1):
+                if epoch:
+                    where = Path(folder) / "lab.pt"
+                    fit(model, images, epoch, transform=binarize, generator=generator, checkpoint=where, progress=False)
+                noise = torch.randn(draws, len(x), latent, generator=torch.Generator().manual_seed(2))
+                path = encoder_variance(model, x, pathwise_gradient(model, x, noise))
+                score = encoder_variance(model, x, score_function_gradient(model, x, noise))
+                found[epoch] = (score / path).median().item()
+                text = f"after {epoch} epochs the score function has {found[epoch]:.1f} times the pathwise variance (median of {len(x)} digits)"
+                last = epoch == epochs
+                yield (epoch + 1) / (epochs + 1), text, plots.plot_ratio_by_epoch(found) if last else None
+
+    controls = {
+        "latent": widgets.IntSlider(10, 1, 50, description="latent dimensions Z"),
+        "epochs": widgets.IntSlider(5, 0, 20, description="epochs of training"),
+        "draws": widgets.IntSlider(100, 2, 400, description="draws of the noise"),
+    }
+    return Lab(steps, controls)
+
+
+def bound_lab(model: VAE, x: Tensor) -> Lab:
+    """Watch the importance-weighted bound climb towards log p(x), which is known here. Chapter 5.
+
+    Args:
+        model: a VAE, Z = 1 or 2, so that log p(x) is known.
+        x: digits, `[n, D]`.
+    """
+
+    def steps(digits: int, most: int, seed: int) -> Iterator[Step]:
+        if digits > len(x):
+            raise ValueError(f"expected at most {len(x)} digits, got {digits}")
+        some = x[:digits].to(model.decoder[0].weight.dtype)
+        exact = decompose_on_grid(model, some).log_likelihood.mean().item()
+        counts = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000) if k <= most]
+        found = {}
+        for place, count in enumerate(counts, 1):
+            generator = torch.Generator().manual_seed(seed)
+            with torch.no_grad():
+                found[count] = importance_log_likelihood(model, some, count, generator=generator).mean().item()
+            text = f"K = {count:,}: {found[count]:.2f} nats, {exact - found[count]:.2f} below log p(x) = {exact:.2f}"
+            figure = plots.plot_bounds(list(found), list(found.values()), exact) if place in (len(counts) // 2, len(counts)) else None
+            yield place / len(counts), text, figure
+
+    controls = {
+        "digits": widgets.IntSlider(20, 1, 100, description="digits"),
+        "most": widgets.SelectionSlider(options=[10, 100, 1_000, 5_000], value=1_000, description="largest K"),
+        "seed": widgets.BoundedIntText(0, 0, 1_000, description="seed"),
+    }
+    return Lab(steps, controls)
