@@ -45,7 +45,7 @@ class Lab:
         self.progress = widgets.FloatProgress(value=0, min=0, max=1, description="progress")
         self.message = widgets.HTML("")
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", display="none"))
-        self.task: asyncio.Task | None = None
+        self.task = None  # the run that is going on, an `asyncio.Task`
         for control in self.controls.values():
             control.style.description_width = "initial"
             control.layout.width = "24em"
@@ -53,12 +53,11 @@ class Lab:
         row = widgets.HBox([self.button, self.progress])
         self.box = widgets.VBox([*self.controls.values(), row, self.message, self.picture])
 
-    def start(self) -> asyncio.Task:
+    def start(self) -> None:
         """Cancel the last run, if it is still going, and begin another; needs a running event loop, as a kernel has."""
         last, self.task = self.task, asyncio.get_running_loop().create_task(self.run())
         if last is not None:
             last.cancel()
-        return self.task
 
     async def run(self) -> None:
         """Take all steps, letting the kernel answer others between them."""

@@ -32,9 +32,9 @@ class LiveFigure:
     """
 
     name: str
-    "The script: `<name>.js` beside this module."
+    "Name of the script `<name>.js` beside this module."
     description: str
-    "A sentence that says what the still picture shows: its alternative text."
+    "A sentence that says what the still picture shows, its alternative text."
     data: dict = field(repr=False)
     "What the script computes with; must be JSON."
     still: bytes = field(repr=False)
