@@ -213,11 +213,11 @@ THEME = {"label-content-name-mismatch", "region"}
 
 @every_page
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page, path, scheme):
+def test_axe_finds_nothing_serious(page, served, path, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=scheme)
-    page.goto(path.as_uri(), wait_until="load")
+    page.goto(f"{served}/{path.relative_to(SITE).as_posix()}", wait_until="load")  # axe reads style sheets: not from disk
     if path == SITE / "index.html":
         page.wait_for_url("**/book/index.html")
     wait_for_figures(page)

@@ -27,8 +27,8 @@ function write(value, decimals = 2) {
 function slider(label, { min, max, step, value, decimals = 2, scale = (v) => v }, changed) {
   const shown = make("output");
   const input = make("input", { type: "range", min, max, step, value, "aria-label": label });
-  const show = () => {
-    shown.textContent = write(scale(Number(input.value)), decimals);
+  const show = (position = Number(input.value)) => {
+    shown.textContent = write(scale(position), decimals);
     input.setAttribute("aria-valuetext", shown.textContent);
   };
   input.addEventListener("input", () => {
@@ -42,8 +42,8 @@ function slider(label, { min, max, step, value, decimals = 2, scale = (v) => v }
       return scale(Number(input.value));
     },
     set(position) {
-      input.value = position;
-      show();
+      input.value = position; // snaps to a step; what is written is exact
+      show(position);
     },
   };
 }
