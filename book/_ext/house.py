@@ -79,10 +79,12 @@ def drop_widget_state(app, env):
         metadata.get("js_files", {}).pop("ipywidgets_state", None)
 
 
-def drop_double_ids(app, pagename, templatename, context, doctree):
-    """sphinx-exercise gives every exercise of a page the same id for its content; no link uses it."""
+def mend_markup(app, pagename, templatename, context, doctree):
+    """sphinx-exercise gives every exercise of a page the same id for its content, which no link uses; docutils calls
+    the references a list whose children are no list items."""
     if "body" in context:
         context["body"] = re.sub(r' id="(exercise|solution)-content"', "", context["body"])
+        context["body"] = context["body"].replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 
 def copy_mathjax(app, exception):
@@ -97,7 +99,7 @@ def setup(app):
     app.connect("config-inited", set_buttons)
     app.connect("config-inited", set_versions)
     app.connect("env-updated", drop_widget_state)
-    app.connect("html-page-context", drop_double_ids)
+    app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", launch_labs)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
