@@ -8,6 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from vae_core import VAE, Decomposition, History, plots
+from vae_core.plots import stills
+from vae_core.plots.style import CLASSES
 
 
 def drawn(figure):
@@ -225,3 +227,27 @@ def test_signal_to_noise_is_drawn_by_draws_and_latent_size():
     assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.5]]
     assert [ax.get_title() for ax in (left, right)] == ["Z = 2", "Z = 10"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["1", "64"]
+
+
+def test_the_ratio_is_drawn_by_epochs_from_zero():
+    (ax,) = drawn(plots.plot_ratio_by_epoch({0: 5.0, 1: 7.0})).axes
+    assert ax.lines[0].get_xydata().tolist() == [[0, 5], [1, 7]] and ax.get_ylim()[0] == 0
+
+
+def test_the_bars_of_a_still_picture_lead_to_log_px():
+    terms = Decomposition(*(torch.tensor([value]).double() for value in (-100.0, -97.0, 5.0, 2.0)))
+    top, bottom = drawn(stills.still_terms(terms, 0.5, 0.1)).axes
+    first, second, third = bottom.patches
+    assert first.get_x() + first.get_width() == -97  # the reconstruction term
+    assert second.get_x() + second.get_width() == -102  # less the KL to the prior: the ELBO
+    assert third.get_x() == -102 and third.get_x() + third.get_width() == -100  # and on to log p(x)
+    assert bottom.lines[0].get_xdata()[0] == -100
+    assert [line.get_label() for line in top.lines] == ["prior p(z)", "posterior p(z|x)", "q(z|x)"]
+
+
+def test_the_still_plane_shows_each_code_in_the_colour_of_its_class():
+    means, labels = torch.tensor([[0.0, 1.0], [2.0, 3.0], [1.0, 1.0]]), torch.tensor([7, 7, 2])
+    plane, *pictures = drawn(stills.still_plane(means, labels, torch.zeros(2), torch.full((784,), 0.5))).axes
+    assert plane.lines[0].get_color() == CLASSES[2] and plane.lines[1].get_xydata().tolist() == [[0, 1], [2, 3]]
+    assert [ax.get_title() for ax in pictures] == ["mean of p(x|z)", "sample from it", "variance of each pixel"]
+    assert pictures[2].images[0].get_clim() == (0, 0.25)
