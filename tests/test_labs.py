@@ -1,10 +1,13 @@
 """The labs, run as a kernel runs them: controls, progress, a picture, errors that keep the last result, cancelling."""
 
 import asyncio
+import io
 import re
 
 import pytest
 import torch
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image as Pictures
 
 from vae_core import add_pixel_noise, binarize, labs, load_digits, load_pretrained
@@ -55,8 +58,6 @@ def test_a_lab_runs_and_shows(lab_of, name):
     asyncio.run(lab.run())
     assert lab.progress.value == 1 and lab.progress.bar_style == "success"
     assert re.search(SAYS[name], lab.message.value), lab.message.value
-    import io
-
     assert Pictures.open(io.BytesIO(lab.picture.value)).width > 300 and lab.picture.layout.display == ""
 
 
@@ -129,3 +130,15 @@ def test_running_again_cancels_the_last_run():
 
     asyncio.run(press_twice())
     assert begun == [0.5, 1.0] and ended == [1.0]
+
+
+def test_a_lab_runs_in_a_kernel_when_its_button_is_pressed():
+    """In a kernel, where a loop runs: the press returns at once, and the next cell can wait for the result."""
+    first = "from vae_core import labs, load_digits, load_pretrained, binarize\nx = binarize(load_digits('test').images[:5])\n"
+    first += "lab = labs.bound_lab(load_pretrained().model, x)\nlab.controls['digits'].value = 2\nlab.controls['most'].value = 10\n"
+    first += "lab.button.click()\nprint(lab.progress.value)\nlab"
+    notebook = new_notebook(cells=[new_code_cell(first), new_code_cell("await lab.task\nprint(lab.progress.value, lab.message.value)")])
+    done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    pressed, shown = done.cells[0].outputs
+    assert pressed.text == "0.0\n" and "application/vnd.jupyter.widget-view+json" in shown.data
+    assert done.cells[1].outputs[0].text.startswith("1.0 K = 10: ")

@@ -204,6 +204,7 @@ class TestDraw:
         wide.fill("-0.3")
         agrees(page, model, x, q_of(page))
         assert live(page, "state.q.std[0]") == pytest.approx(math.exp(-0.3))
+        assert live(page, "state.q.std[1] == state.encoder.std[1]")  # the other one did not move
         assert "nearer" in page.locator(".vae-message").inner_text()
         page.get_by_role("button", name="back to the encoder's q").click()
         agrees(page, model, x)

@@ -79,8 +79,7 @@ const centred = checkbox("centre and scale as MNIST does", true, () => update())
 const shift = slider("shift right by, in pixels", { min: -8, max: 8, step: 1, value: 0, decimals: 0 }, () => update());
 const widths = [0, 1].map((axis) =>
   slider(`standard deviation of q along z${"₁₂"[axis]}`, { min: -4, max: 0.09, step: 0.01, value: 0, scale: Math.exp, decimals: 3 }, () => {
-    const std = widths.map((width) => width.value);
-    own({ mean: state.q.mean, std });
+    own({ mean: state.q.mean, std: state.q.std.map((s, k) => (k === axis ? widths[axis].value : s)) });
   }),
 );
 const pick = make(

@@ -54,7 +54,7 @@ class LiveFigure:
         return (
             f'<div class="vae-live" data-vae="{self.name}">\n<style>\n{_file("live.css")}</style>\n'
             f'<img class="vae-still" alt="{html.escape(self.description)}" src="data:image/png;base64,{picture}">\n'
-            "<noscript><p>This is a still picture: the figure itself needs JavaScript.</p></noscript>\n"
+            "<noscript><p>This is a still picture. The figure itself needs JavaScript; in a notebook, run the cell.</p></noscript>\n"
             '<div class="vae-stage" hidden></div>\n'
             f'<script type="application/json">{numbers}</script>\n'
             f'<script>\n{script.replace("FIGURE", self.name)}</script>\n</div>'

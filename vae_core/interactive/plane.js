@@ -10,7 +10,7 @@ const mean = picture("");
 const drawn = picture("");
 const variance = picture("");
 const sliders = [0, 1].map((axis) =>
-  slider(`z${"₁₂"[axis]}`, { min: -LIMIT, max: LIMIT, step: 0.01, value: 0 }, () => move(sliders.map((each) => each.value))),
+  slider(`z${"₁₂"[axis]}`, { min: -LIMIT, max: LIMIT, step: 0.01, value: 0 }, () => move(state.z.map((value, k) => (k === axis ? sliders[axis].value : value)))),
 );
 const legend = make(
   "div",

@@ -11,7 +11,7 @@ const mean = picture("The mean of p of x given z.");
 const noisy = checkbox("noise on: ε is drawn", true, () => render());
 const widths = [0, 1].map((axis) =>
   slider(`σ${"₁₂"[axis]}`, { min: -4, max: 0.2, step: 0.01, value: Math.log(data.std[axis]), scale: Math.exp, decimals: 3 }, () => {
-    state.std = widths.map((width) => width.value);
+    state.std = state.std.map((s, k) => (k === axis ? widths[axis].value : s));
     render();
   }),
 );
