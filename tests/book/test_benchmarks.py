@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from vae_core import VAE, binarize, elbo, importance_log_likelihood
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LISTED = [line for line in (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-SITE = Path(__file__).resolve().parent.parent / "_build" / "html"
+SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
 PAGES = sorted(path for path in SITE.rglob("*.html") if path.relative_to(SITE).parts[0] not in ("_static", "_sources"))
 CHAPTERS = ("likelihood_decomposition", "intractable_posterior", "training_pipeline", "reparameterization", "evaluation")
 

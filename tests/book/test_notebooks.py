@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+BOOK = Path(__file__).resolve().parents[2] / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
 CLAIMS = {  # the claims of the post, and the chapters that may hold their cell
@@ -94,7 +94,7 @@ def test_claim_is_asserted(claim):
 
 def test_docstrings_name_equations_that_the_chapters_have():
     """Docstrings say "Chapter 1, equation (three-terms)": that label stands under an equation of that chapter."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     names = ("likelihood_decomposition", "intractable_posterior", "training_pipeline", "reparameterization", "evaluation")
     chapters = dict(enumerate(names, 1))
     there = {}
