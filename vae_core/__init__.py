@@ -7,7 +7,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["interactive", "labs", "plots"],
     submod_attrs={
         "data": ["Digits", "binarize", "check_images", "load_digits", "load_mnist"],
         "distributions": ["BernoulliImage", "DiagonalGaussian", "DiscretizedGaussian", "reparameterize"],
@@ -20,6 +19,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checkpoint": ["History", "load_checkpoint"],
         "training": ["Cosine", "fit"],
         "pretrained": ["Pretrained", "load_pretrained"],
-        "source": ["show_source"],
     },
 )

@@ -4,6 +4,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def copy_mathjax(app, exception):
 
 
 def setup(app):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # drawing, live and labs, for the page on the code
     app.connect("config-inited", set_buttons)
     app.connect("config-inited", set_versions)
     app.connect("env-updated", drop_widget_state)

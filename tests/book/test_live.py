@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from live import LiveFigure, draw_a_digit, explore_latent_plane, move_q, sampling_step
 from vae_core import (
     VAE,
     add_pixel_noise,
@@ -15,7 +16,6 @@ from vae_core import (
     decompose_linear,
     decompose_on_grid,
     fit_linear_gaussian,
-    interactive,
     load_digits,
     load_pretrained,
 )
@@ -46,10 +46,10 @@ def figures(model, test_digits, linear):
     x, labels = test_digits
     picked = torch.arange(0, 500, 50)
     return {
-        "draw": interactive.draw_a_digit(model, x[picked], labels[picked], decompose_on_grid(model, x[::5])),
-        "plane": interactive.explore_latent_plane(model, x, labels),
-        "terms": interactive.move_q(*linear),
-        "sampling": interactive.sampling_step(model, x[:1]),
+        "draw": draw_a_digit(model, x[picked], labels[picked], decompose_on_grid(model, x[::5])),
+        "plane": explore_latent_plane(model, x, labels),
+        "terms": move_q(*linear),
+        "sampling": sampling_step(model, x[:1]),
     }
 
 
@@ -408,21 +408,21 @@ class TestPython:
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", figure.html)
 
     def test_the_numbers_are_json_that_cannot_end_the_script(self, figures):
-        figure = interactive.LiveFigure("terms", "d", {"text": "</script>"}, b"")
+        figure = LiveFigure("terms", "d", {"text": "</script>"}, b"")
         inside = figure.html.split('<script type="application/json">')[1].split("</script>")[0]
         assert json.loads(inside)["text"] == "</script>"
 
     def test_a_decoder_too_large_for_a_page_is_refused_with_its_size(self, gen, test_digits):
         large = VAE(2, (300,), "bernoulli", generator=gen(0))
         with pytest.raises(ValueError, match=r"at most 500,000 bytes, got 1,\d\d\d,\d\d\d: the networks"):
-            interactive.draw_a_digit(large, test_digits[0][:1], [0])
+            draw_a_digit(large, test_digits[0][:1], [0])
 
     @pytest.mark.parametrize(
         "settings",
         [{"latent": 3}, {"decoder": "gaussian"}, {"hidden": (50, 50)}],
         ids=lambda settings: next(iter(settings)),
     )
-    @pytest.mark.parametrize("make", [interactive.draw_a_digit, interactive.explore_latent_plane], ids=lambda make: make.__name__)
+    @pytest.mark.parametrize("make", [draw_a_digit, explore_latent_plane], ids=lambda make: make.__name__)
     def test_a_model_that_the_scripts_cannot_run_is_refused(self, gen, make, settings, test_digits):
         other = VAE(**{"latent": 2, "hidden": (20,), "decoder": "bernoulli", "generator": gen(0), **settings})
         with pytest.raises(ValueError, match="expected a Bernoulli VAE with 2 latent dimensions and one hidden layer"):
@@ -432,11 +432,11 @@ class TestPython:
         other = VAE(2, (5,), "bernoulli", generator=gen(0))
         torch.nn.init.constant_(other.decoder[0].weight, 1e6)
         with pytest.raises(ValueError, match="half precision"):
-            interactive.draw_a_digit(other, test_digits[0][:1], [0])
+            draw_a_digit(other, test_digits[0][:1], [0])
 
     def test_other_weights_are_rounded_and_the_page_says_what_python_says(self, gen, test_digits, opened, figures):
         other = VAE(2, (30,), "bernoulli", generator=gen(3))
-        figures["other"] = interactive.draw_a_digit(other, test_digits[0][:1], [0])
+        figures["other"] = draw_a_digit(other, test_digits[0][:1], [0])
         page = opened("other")
         rounded = VAE(2, (30,), "bernoulli", generator=gen(0)).double()
         rounded.load_state_dict({k: v.half().double() for k, v in other.state_dict().items()})
@@ -444,13 +444,13 @@ class TestPython:
 
     def test_grey_or_unlabelled_digits_are_refused(self, model, test_digits):
         with pytest.raises(ValueError, match="binarize"):
-            interactive.draw_a_digit(model, 0.5 * test_digits[0][:1], [0])
+            draw_a_digit(model, 0.5 * test_digits[0][:1], [0])
         with pytest.raises(ValueError, match="a label each, got 2 and 1"):
-            interactive.draw_a_digit(model, test_digits[0][:2], [0])
+            draw_a_digit(model, test_digits[0][:2], [0])
         with pytest.raises(ValueError, match="at least one image"):
-            interactive.draw_a_digit(model, test_digits[0][:0], [])
+            draw_a_digit(model, test_digits[0][:0], [])
 
     def test_move_q_wants_one_dimension_and_one_datum(self, linear):
         thin, x = linear
         with pytest.raises(ValueError, match="Z = 1 and one datum, got Z = 1 and 2"):
-            interactive.move_q(thin, x.expand(2, -1))
+            move_q(thin, x.expand(2, -1))

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from torch import Tensor
 
+from drawing.images import draw_image
+from drawing.style import COLORS, LABELS
 from vae_core.distributions import DiagonalGaussian
 from vae_core.exact import GridPosterior
-from vae_core.plots.images import draw_image
-from vae_core.plots.style import COLORS, LABELS
 
 
 def plot_posteriors(

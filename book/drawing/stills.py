@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from torch import Tensor
 
+from drawing.images import draw_image
+from drawing.style import CLASSES, COLORS, LABELS
 from vae_core.distributions import DiagonalGaussian
 from vae_core.exact import Decomposition, GridPosterior
-from vae_core.plots.images import draw_image
-from vae_core.plots.style import CLASSES, COLORS, LABELS
 
 
 def still_digit(image: Tensor, posterior: GridPosterior, q: DiagonalGaussian, terms: Decomposition) -> Figure:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 from torch import Tensor
 
-from vae_core.plots.style import COLORS
+from drawing.style import COLORS
 
 
 def plot_density_trap(std: Tensor, density: Tensor, probability: Tensor) -> Figure:

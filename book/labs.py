@@ -12,12 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vae_core import plots
+import drawing
+from live.page import picture_of
 from vae_core.data import binarize
 from vae_core.distributions import DiagonalGaussian
 from vae_core.exact import decompose_linear, decompose_on_grid, posterior_on_grid
 from vae_core.gradients import encoder_variance, pathwise_gradient, score_function_gradient
-from vae_core.interactive.page import picture_of
 from vae_core.likelihood import importance_log_likelihood
 from vae_core.linear import fit_linear_gaussian
 from vae_core.model import VAE
@@ -98,7 +98,7 @@ def linear_lab(x_train: Tensor, x: Tensor) -> Lab:
             eye = torch.eye(latent, dtype=x.dtype)
             means = torch.cat([mean, mean + 0.3, torch.zeros_like(mean)])
             terms = decompose_linear(model, x[digit].expand(3, -1), means, torch.stack([covariance, covariance, eye]))
-            figure = plots.plot_decompositions(terms, ["posterior", "pushed aside", "prior"])
+            figure = drawing.plot_decompositions(terms, ["posterior", "pushed aside", "prior"])
             value = terms.log_likelihood[0].item()
             yield share, f"after {rounds} rounds of EM: log p(x) = {value:.2f} nats, whatever the guess", figure
 
@@ -127,7 +127,7 @@ def own_q_lab(model: VAE, x: Tensor) -> Lab:
         theirs, ours = (decompose_on_grid(exact, image, guess) for guess in (q, own))
         both = DiagonalGaussian(torch.cat([q.mean, own.mean]), torch.cat([q.log_var, own.log_var]))
         posteriors = [posterior_on_grid(exact, image, guess) for guess in (q, own)]
-        figure = plots.plot_posteriors(image.expand(2, -1), ["the encoder's q", "yours"], posteriors, both)
+        figure = drawing.plot_posteriors(image.expand(2, -1), ["the encoder's q", "yours"], posteriors, both)
         text = (
             f"log p(x) = {ours.log_likelihood.item():.2f} nats. Third term: the encoder's {theirs.kl_posterior.item():.2f}, "
             f"yours {ours.kl_posterior.item():.2f} nats; ELBO {theirs.elbo.item():.2f} and {ours.elbo.item():.2f}."
@@ -179,7 +179,7 @@ def training_lab(images: Tensor) -> Lab:
                     with torch.no_grad():
                         means = model.decode(model.encode(seen).mean).mean
                     drawn = model.sample(8, torch.Generator().manual_seed(2))
-                    figure = plots.show_images([seen, means, drawn], ["data", "mean", "sample"])
+                    figure = drawing.show_images([seen, means, drawn], ["data", "mean", "sample"])
                 yield epoch / epochs, text, figure
 
     controls = {
@@ -214,7 +214,7 @@ def estimator_lab(images: Tensor) -> Lab:
                 found[epoch] = (score / path).median().item()
                 text = f"after {epoch} epochs the score function has {found[epoch]:.1f} times the pathwise variance (median of {len(x)} digits)"
                 last = epoch == epochs
-                yield (epoch + 1) / (epochs + 1), text, plots.plot_ratio_by_epoch(found) if last else None
+                yield (epoch + 1) / (epochs + 1), text, drawing.plot_ratio_by_epoch(found) if last else None
 
     controls = {
         "latent": widgets.IntSlider(10, 1, 50, description="latent dimensions Z"),
@@ -244,7 +244,7 @@ def bound_lab(model: VAE, x: Tensor) -> Lab:
             with torch.no_grad():
                 found[count] = importance_log_likelihood(model, some, count, generator=generator).mean().item()
             text = f"K = {count:,}: {found[count]:.2f} nats, {exact - found[count]:.2f} below log p(x) = {exact:.2f}"
-            figure = plots.plot_bounds(list(found), list(found.values()), exact) if place in (len(counts) // 2, len(counts)) else None
+            figure = drawing.plot_bounds(list(found), list(found.values()), exact) if place in (len(counts) // 2, len(counts)) else None
             yield place / len(counts), text, figure
 
     controls = {

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from drawing import stills
+from live.page import LiveFigure, pack_bits, pack_layers, pack_points, picture_of
 from vae_core.data import check_images
 from vae_core.exact import Decomposition, decompose_linear, decompose_on_grid, posterior_on_grid
-from vae_core.interactive.page import LiveFigure, pack_bits, pack_layers, pack_points, picture_of
 from vae_core.linear import LinearGaussian
 from vae_core.model import VAE
-from vae_core.plots import stills
 
 RADIUS, STEP = 6, 1 / 6  # the page knows the decoder on [−6, 6]², and interpolates between points 1/6 apart
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from vae_core import VAE, Decomposition, History, plots
-from vae_core.plots import stills
-from vae_core.plots.style import CLASSES
+import drawing
+from drawing import stills
+from drawing.style import CLASSES
+from vae_core import VAE, Decomposition, History
 
 
 def drawn(figure):
@@ -27,7 +28,7 @@ def texts(figure):
 
 def test_show_images_shows_each_image_on_one_grey_scale(digits):
     rows = [digits[:3], digits[3:6] * 0.5]
-    figure = drawn(plots.show_images(rows, ["data", "half"], ["a", "b", "c"]))
+    figure = drawn(drawing.show_images(rows, ["data", "half"], ["a", "b", "c"]))
     assert len(figure.axes) == 6
     for ax, image in zip(figure.axes, torch.cat(rows)):
         (shown,) = ax.images
@@ -39,21 +40,21 @@ def test_show_images_shows_each_image_on_one_grey_scale(digits):
 @pytest.mark.parametrize("sizes, labels", [((3, 2), ["a", "b"]), ((3, 3), ["a"]), ((), [])])
 def test_show_images_refuses_rows_that_do_not_match(sizes, labels, digits):
     with pytest.raises(ValueError, match="expected rows of one length"):
-        plots.show_images([digits[:n] for n in sizes], labels)
+        drawing.show_images([digits[:n] for n in sizes], labels)
 
 
 def test_graphical_models_and_derivation_name_their_parts():
-    assert all(part in texts(drawn(plots.draw_generative_model())) for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)"))
-    derivation = texts(drawn(plots.draw_derivation()))
-    assert all(plots.LABELS[name] in derivation for name in ("reconstruction", "kl_prior", "kl_posterior"))
+    assert all(part in texts(drawn(drawing.draw_generative_model())) for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)"))
+    derivation = texts(drawn(drawing.draw_derivation()))
+    assert all(drawing.LABELS[name] in derivation for name in ("reconstruction", "kl_prior", "kl_posterior"))
     assert all(why in derivation for why in ("Bayes' rule", "multiply by one", "rules of logarithms", "never negative"))
-    trick = texts(drawn(plots.draw_reparameterization()))
+    trick = texts(drawn(drawing.draw_reparameterization()))
     assert all(part in trick for part in (r"z\sim q", r"z=\mu+\sigma\odot\epsilon", "no gradient passes"))
 
 
 def test_pipeline_shows_what_the_model_gives(gen, digits):
     model, x = VAE(3, (8,), generator=gen(0)).requires_grad_(False), digits[5:6]
-    figure = drawn(plots.draw_pipeline(model, x, gen(1)))
+    figure = drawn(drawing.draw_pipeline(model, x, gen(1)))
     generator = gen(1)
     q = model.encode(x)
     z = q.mean + q.stddev * torch.randn(1, 3, generator=generator)
@@ -68,12 +69,12 @@ def test_pipeline_shows_what_the_model_gives(gen, digits):
 @pytest.mark.parametrize("pixels, decoder", [(783, "gaussian"), (784, "bernoulli")])
 def test_pipeline_refuses_other_images_and_decoders(pixels, decoder, gen):
     with pytest.raises(ValueError, match="expected"):
-        plots.draw_pipeline(VAE(2, (8,), decoder, generator=gen(0)), torch.zeros(1, pixels))
+        drawing.draw_pipeline(VAE(2, (8,), decoder, generator=gen(0)), torch.zeros(1, pixels))
 
 
 def test_derivation_lines_are_drawn_where_they_are(gen):
     spread = {"one": torch.randn(300, generator=gen(0)), "two": torch.full((300,), -3.0)}
-    figure = drawn(plots.plot_derivation_lines({"a": -3.0, "b": -3.5, "c": -2.0}, -3.0, spread))
+    figure = drawn(drawing.plot_derivation_lines({"a": -3.0, "b": -3.5, "c": -2.0}, -3.0, spread))
     left, right = figure.axes
     assert [line.get_ydata()[0] for line in left.lines] == [-3.0, -3.0] and left.lines[1].get_ydata().tolist() == [-3, -3.5, -2]
     assert [line.get_label() for line in right.lines] == ["one", "two"]
@@ -82,7 +83,7 @@ def test_derivation_lines_are_drawn_where_they_are(gen):
 
 def test_decomposition_bars_have_the_sign_they_add_with():
     terms = Decomposition(*torch.tensor([[-100.0, -100.0], [-90.0, -80.0], [25.0, 40.0], [15.0, 20.0]]))
-    (ax,) = drawn(plots.plot_decompositions(terms, ["good", "bad"])).axes
+    (ax,) = drawn(drawing.plot_decompositions(terms, ["good", "bad"])).axes
     heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
     assert heights == [[-90, -80], [-25, -40], [15, 20], [-100, -100]]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["good", "bad"] and ax.lines[0].get_ydata()[0] == -100
@@ -91,7 +92,7 @@ def test_decomposition_bars_have_the_sign_they_add_with():
 @pytest.mark.parametrize("validated", [True, False])
 def test_history_is_drawn_by_epoch(validated):
     history = History([-9.0, -5.0, -3.0], [0.0, 1.0, 2.0], *([[-9.0, -6.0, -4.0], [0.0, 1.5, 2.5]] if validated else []))
-    figure = drawn(plots.plot_history(history))
+    figure = drawn(drawing.plot_history(history))
     expected = [  # first epoch and values; the KL from before training on
         [(1, [-5, -3]), (1, [-6, -4])],
         [(0, [0, 1, 2]), (0, [0, 1.5, 2.5])],
@@ -107,7 +108,7 @@ def test_history_is_drawn_by_epoch(validated):
 def test_terms_along_a_path_stack_up_to_their_sum():
     coordinate = torch.linspace(1, 3, 5)
     terms = Decomposition(torch.full((5,), -100.0), -100 - coordinate, 2 * coordinate, 3 * coordinate)
-    figure = drawn(plots.plot_terms_along([(coordinate, terms), (coordinate - 2, terms)], ["width", "mean"]))
+    figure = drawn(drawing.plot_terms_along([(coordinate, terms), (coordinate - 2, terms)], ["width", "mean"]))
     assert [ax.get_xscale() for ax in figure.axes] == ["log", "linear"]
     for ax in figure.axes:
         total, reconstruction = (line.get_ydata() for line in ax.lines)
@@ -121,7 +122,7 @@ def test_posteriors_on_a_line_show_both_densities(digits):
     line = torch.linspace(-5, 5, 501)
     posterior = torch.stack([torch.distributions.Normal(m, 0.3).log_prob(line).exp() for m in (-1.0, 2.0)])
     guess = torch.stack([torch.distributions.Normal(m, 0.2).log_prob(line).exp() for m in (-1.0, 0.0)])
-    figure = drawn(plots.plot_posteriors_on_line(digits[:2], ["near", "far"], line, posterior, guess))
+    figure = drawn(drawing.plot_posteriors_on_line(digits[:2], ["near", "far"], line, posterior, guess))
     for column, ax in enumerate(figure.axes[2:]):
         assert np.allclose(ax.lines[0].get_ydata(), guess[column])
         assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(posterior[column].max().item())
@@ -130,16 +131,16 @@ def test_posteriors_on_a_line_show_both_densities(digits):
 
 
 def test_gap_split_stacks_sharing_on_family():
-    figure = drawn(plots.plot_gap_split(["a", "b"], [1.0, 2.0], [3.0, 0.5]))
+    figure = drawn(drawing.plot_gap_split(["a", "b"], [1.0, 2.0], [3.0, 0.5]))
     bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
     assert bars == [(0, 1.0), (0, 2.0), (1.0, 3.0), (2.0, 0.5)]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b"]
 
 
 def test_density_climb_and_remedies_show_their_numbers():
-    figure = drawn(plots.plot_density_climb([-5.0, 100.0, 900.0]))
+    figure = drawn(drawing.plot_density_climb([-5.0, 100.0, 900.0]))
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, -5], [2, 100], [3, 900]]
-    figure = drawn(plots.plot_remedies({"bad": -3000.0, "good": -900.0}))
+    figure = drawn(drawing.plot_remedies({"bad": -3000.0, "good": -900.0}))
     good, bad = sorted(figure.axes[0].patches, key=lambda bar: -bar.get_width())
     assert (bad.get_width(), good.get_width()) == (-3000, -900) and bad.get_facecolor() != good.get_facecolor()
     assert "−3,000" in texts(figure) and "−900" in texts(figure)
@@ -147,7 +148,7 @@ def test_density_climb_and_remedies_show_their_numbers():
 
 def test_latent_plane_shows_every_code_and_the_prior():
     codes, labels = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 10
-    figure = drawn(plots.plot_latent_plane(codes, labels))
+    figure = drawn(drawing.plot_latent_plane(codes, labels))
     (points,) = figure.axes[0].collections
     assert np.allclose(points.get_offsets(), codes) and np.array_equal(points.get_array(), labels)
     assert [circle.get_radius() for circle in figure.axes[0].patches] == [1, 2]
@@ -156,23 +157,23 @@ def test_latent_plane_shows_every_code_and_the_prior():
 def test_manifold_is_laid_out_row_by_row():
     images = torch.zeros(9, 784)
     images[5] = 1  # second row, third column
-    (shown,) = drawn(plots.show_manifold(images)).axes[0].images
+    (shown,) = drawn(drawing.show_manifold(images)).axes[0].images
     expected = np.zeros((84, 84))
     expected[28:56, 56:] = 1
     assert np.array_equal(shown.get_array(), expected)
     with pytest.raises(ValueError, match="square.*8"):
-        plots.show_manifold(images[:8])
+        drawing.show_manifold(images[:8])
 
 
 def test_units_are_ranked_and_coloured():
-    figure = drawn(plots.plot_units(torch.tensor([0.1, 3.0, 1.0]), torch.tensor([False, True, True])))
+    figure = drawn(drawing.plot_units(torch.tensor([0.1, 3.0, 1.0]), torch.tensor([False, True, True])))
     bars = figure.axes[0].patches
     assert [round(bar.get_height(), 3) for bar in bars] == [3.0, 1.0, 0.1]
     assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
 
 
 def test_likelihoods_are_ranked_and_ours_are_filled():
-    figure = drawn(plots.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
+    figure = drawn(drawing.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["ours", "theirs"]
     assert [(line.get_xdata()[0], line.get_fillstyle()) for line in ax.lines] == [(85.1, "full"), (86.76, "none")]
@@ -180,7 +181,7 @@ def test_likelihoods_are_ranked_and_ours_are_filled():
 
 
 def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
-    (ax,) = drawn(plots.plot_by_samples({"one": {1: -90.0, 5000: -86.0}, "two": {1: -89.0, 5000: -85.0}})).axes
+    (ax,) = drawn(drawing.plot_by_samples({"one": {1: -90.0, 5000: -86.0}, "two": {1: -89.0, 5000: -85.0}})).axes
     assert ax.get_xscale() == "log"
     assert [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines] == [
         ([1, 5000], [-90, -86]),
@@ -189,13 +190,13 @@ def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
 
 
 def test_classes_get_a_bar_each():
-    left, right = drawn(plots.plot_by_class(range(80, 90), range(10))).axes
+    left, right = drawn(drawing.plot_by_class(range(80, 90), range(10))).axes
     assert [bar.get_height() for bar in left.patches] == list(range(80, 90))
     assert [bar.get_height() for bar in right.patches] == list(range(10))
 
 
 def test_times_are_drawn_from_zero_beside_what_is_proportional():
-    left, right = drawn(plots.plot_scaling({5: 1.0, 60: 11.0}, {"small": {1: 4.0, 2: 3.0}})).axes
+    left, right = drawn(drawing.plot_scaling({5: 1.0, 60: 11.0}, {"small": {1: 4.0, 2: 3.0}})).axes
     points, proportional = left.lines
     assert list(points.get_ydata()) == [1, 11] and list(proportional.get_xydata()[-1]) == [60, 11]
     assert list(right.lines[0].get_xydata().ravel()) == [1, 4, 2, 3]
@@ -204,7 +205,7 @@ def test_times_are_drawn_from_zero_beside_what_is_proportional():
 
 def test_noise_of_estimators_is_drawn_by_latent_size_and_by_draws():
     ratios = {"early": {2: 4.0, 50: 10.0}, "late": {2: 5.0, 50: 30.0}}
-    left, right = drawn(plots.plot_gradient_noise(ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}})).axes
+    left, right = drawn(drawing.plot_gradient_noise(ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}})).axes
     assert [list(line.get_ydata()) for line in left.lines] == [[4, 10], [5, 30]]
     path, score, once = right.lines
     assert list(path.get_xdata()) == [1, 4] and list(score.get_ydata()) == [20, 9]
@@ -213,7 +214,7 @@ def test_noise_of_estimators_is_drawn_by_latent_size_and_by_draws():
 
 def test_curves_of_training_start_at_the_first_epoch():
     curves = {"pathwise": [-200.0, -150.0], "score": [-205.0, -160.0], "bare": [-300.0, -900.0]}
-    whole, nearer = drawn(plots.plot_training_by_estimator(curves)).axes
+    whole, nearer = drawn(drawing.plot_training_by_estimator(curves)).axes
     for ax in (whole, nearer):
         assert [list(line.get_xdata()) for line in ax.lines] == [[1, 2]] * 3
         assert [line.get_ydata()[-1] for line in ax.lines] == [-150, -160, -900]
@@ -222,7 +223,7 @@ def test_curves_of_training_start_at_the_first_epoch():
 
 def test_signal_to_noise_is_drawn_by_draws_and_latent_size():
     by_latent = {2: {"as it is": {1: 1.0, 64: 0.3}, "doubly": {1: 1.1, 64: 4.0}}, 10: {"as it is": {1: 0.9, 64: 0.5}}}
-    left, right = drawn(plots.plot_signal_to_noise(by_latent)).axes
+    left, right = drawn(drawing.plot_signal_to_noise(by_latent)).axes
     assert [list(line.get_ydata()) for line in left.lines] == [[1, 0.3], [1.1, 4]]
     assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.5]]
     assert [ax.get_title() for ax in (left, right)] == ["Z = 2", "Z = 10"]
@@ -230,7 +231,7 @@ def test_signal_to_noise_is_drawn_by_draws_and_latent_size():
 
 
 def test_the_ratio_is_drawn_by_epochs_from_zero():
-    (ax,) = drawn(plots.plot_ratio_by_epoch({0: 5.0, 1: 7.0})).axes
+    (ax,) = drawn(drawing.plot_ratio_by_epoch({0: 5.0, 1: 7.0})).axes
     assert ax.lines[0].get_xydata().tolist() == [[0, 5], [1, 7]] and ax.get_ylim()[0] == 0
 
 

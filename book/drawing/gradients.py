@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vae_core.plots.style import COLORS
+from drawing.style import COLORS
 
 
 def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figure:

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
+from drawing.images import draw_image
+from drawing.style import BOX, COLORS, FORWARD, GRADIENT, LABELS
 from vae_core.data import check_images
 from vae_core.model import VAE
-from vae_core.plots.images import draw_image
-from vae_core.plots.style import BOX, COLORS, FORWARD, GRADIENT, LABELS
 
 
 def draw_generative_model() -> Figure:

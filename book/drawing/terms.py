@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from drawing.style import COLORS, LABELS
 from vae_core.checkpoint import History
 from vae_core.exact import Decomposition
-from vae_core.plots.style import COLORS, LABELS
 
 
 def plot_derivation_lines(lines: dict[str, float], exact: float, spread: dict[str, Tensor]) -> Figure:

@@ -1,6 +1,6 @@
 """Figures that answer without a kernel: on a page opened from disk, in JupyterLab, anywhere a browser shows HTML."""
 
-from vae_core.interactive.figures import draw_a_digit, explore_latent_plane, move_q, sampling_step
-from vae_core.interactive.page import LiveFigure
+from live.figures import draw_a_digit, explore_latent_plane, move_q, sampling_step
+from live.page import LiveFigure
 
 __all__ = ["LiveFigure", "draw_a_digit", "explore_latent_plane", "move_q", "sampling_step"]

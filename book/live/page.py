@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from vae_core.plots.style import CLASSES, COLORS
+from drawing.style import CLASSES, COLORS
 
 LARGEST = 500_000  # bytes of HTML: what a page can carry
 HEAVY = "the networks travel inside the page, two bytes a weight, a third more as text: take a smaller one"
@@ -32,7 +32,7 @@ class LiveFigure:
     """
 
     name: str
-    "Name of the script `<name>.js` beside this module."
+    "Name of the script `js/<name>.js` beside this module."
     description: str
     "A sentence that says what the still picture shows, its alternative text."
     data: dict = field(repr=False)
@@ -50,7 +50,7 @@ class LiveFigure:
         """The whole figure as one piece of HTML."""
         picture = base64.b64encode(self.still).decode()
         numbers = json.dumps({**self.data, "colors": COLORS, "classes": CLASSES}, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-        script = _file("start.js").replace("/* figure */", _file("core.js") + _file(f"{self.name}.js"))
+        script = _file("js/start.js").replace("/* figure */", _file("js/core.js") + _file(f"js/{self.name}.js"))
         return (
             f'<div class="vae-live" data-vae="{self.name}">\n<style>\n{_file("live.css")}</style>\n'
             f'<img class="vae-still" alt="{html.escape(self.description)}" src="data:image/png;base64,{picture}">\n'
@@ -66,7 +66,7 @@ class LiveFigure:
 
 
 def _file(name: str) -> str:
-    return (files("vae_core.interactive") / name).read_text(encoding="utf-8")
+    return (files("live") / name).read_text(encoding="utf-8")
 
 
 def picture_of(figure: Figure) -> bytes:

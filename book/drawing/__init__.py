@@ -1,6 +1,6 @@
 """Figures. Each function draws one figure of the book and returns it; none computes a result."""
 
-from vae_core.plots.decoders import (
+from drawing.decoders import (
     plot_density_climb,
     plot_density_trap,
     plot_latent_plane,
@@ -8,16 +8,16 @@ from vae_core.plots.decoders import (
     plot_units,
     show_manifold,
 )
-from vae_core.plots.diagrams import draw_derivation, draw_generative_model, draw_pipeline, draw_reparameterization
-from vae_core.plots.gradients import (
+from drawing.diagrams import draw_derivation, draw_generative_model, draw_pipeline, draw_reparameterization
+from drawing.gradients import (
     plot_gradient_estimates,
     plot_gradient_noise,
     plot_ratio_by_epoch,
     plot_signal_to_noise,
     plot_training_by_estimator,
 )
-from vae_core.plots.images import show_images, show_three_terms
-from vae_core.plots.posteriors import (
+from drawing.images import show_images, show_three_terms
+from drawing.posteriors import (
     plot_bounds,
     plot_gap_split,
     plot_grid_price,
@@ -25,9 +25,10 @@ from vae_core.plots.posteriors import (
     plot_posteriors_on_line,
     plot_third_term,
 )
-from vae_core.plots.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
-from vae_core.plots.style import COLORS, LABELS
-from vae_core.plots.terms import (
+from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
+from drawing.source import show_source
+from drawing.style import COLORS, LABELS
+from drawing.terms import (
     plot_decompositions,
     plot_derivation_lines,
     plot_history,
@@ -69,5 +70,6 @@ __all__ = [
     "plot_units",
     "show_images",
     "show_manifold",
+    "show_source",
     "show_three_terms",
 ]
