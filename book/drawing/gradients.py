@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from drawing.style import COLORS
+from drawing.style import COLORS, with_styles
 
 
 def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figure:
@@ -20,7 +20,7 @@ def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figur
     figure, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     widest = max(values.std().item() for values in estimates.values())
     bins = np.linspace(exact - 3 * widest, exact + 3 * widest, 121)
-    for (name, values), color in zip(estimates.items(), (COLORS["reconstruction"], COLORS["kl_prior"])):
+    for (name, values), color in with_styles(estimates, (COLORS["reconstruction"], COLORS["kl_prior"])):
         ax.hist(values.numpy(), bins=bins, density=True, color=color, alpha=0.7, label=name)
     ax.axvline(exact, color=COLORS["likelihood"], linestyle=":", linewidth=1.2, label="exact")
     ax.set(xlabel="estimate of one component from a single draw", ylabel="density", yscale="log")
@@ -36,13 +36,13 @@ def plot_gradient_noise(ratios: Mapping[str, Mapping[int, float]], by_draws: Map
         by_draws: name of an estimator → K → variance of the mean of K draws.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 3.0), layout="constrained")
-    for (name, values), line in zip(ratios.items(), (":", "-", "--")):
+    for (name, values), line in with_styles(ratios, (":", "-", "--")):
         left.plot(list(values), list(values.values()), "o" + line, color=COLORS["likelihood"], label=name)
     left.set(xlabel="latent dimensions Z", ylabel="variance, score function / pathwise", yscale="log")
     _plain_ticks(left.xaxis, list(next(iter(ratios.values()))))
     _plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50, 100])
     left.set_ylim(0.8 * min(min(values.values()) for values in ratios.values()))
-    for (name, values), color in zip(by_draws.items(), (COLORS["reconstruction"], COLORS["kl_prior"])):
+    for (name, values), color in with_styles(by_draws, (COLORS["reconstruction"], COLORS["kl_prior"])):
         right.plot(list(values), list(values.values()), "o-", color=color, label=name)
     one = next(iter(by_draws.values()))
     right.axhline(one[1], color=COLORS["reconstruction"], linestyle=":", linewidth=1)
@@ -79,7 +79,7 @@ def plot_training_by_estimator(curves: Mapping[str, Sequence[float]]) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(6.9, 2.9), layout="constrained")
     colors = (COLORS["reconstruction"], COLORS["kl_prior"], COLORS["kl_posterior"])
-    for (name, values), color in zip(curves.items(), colors):
+    for (name, values), color in with_styles(curves, colors):
         for ax in axes:
             ax.plot(range(1, len(values) + 1), values, "o-", markersize=4, color=color, label=name)
             ax.set(xlabel="epoch")
@@ -99,7 +99,7 @@ def plot_signal_to_noise(by_latent: Mapping[int, Mapping[str, Mapping[int, float
     """
     figure, axes = plt.subplots(1, len(by_latent), figsize=(6.9, 2.8), layout="constrained", sharey=True, squeeze=False)
     for ax, (latent, by_name) in zip(axes[0], by_latent.items()):
-        for (name, values), color in zip(by_name.items(), (COLORS["kl_prior"], COLORS["reconstruction"])):
+        for (name, values), color in with_styles(by_name, (COLORS["kl_prior"], COLORS["reconstruction"])):
             ax.plot(list(values), list(values.values()), "o-", color=color, label=name)
         ax.set(title=f"Z = {latent}", xlabel="draws K", xscale="log", ylim=(0, None))
         _plain_ticks(ax.xaxis, list(values))

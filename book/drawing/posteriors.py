@@ -27,7 +27,7 @@ def plot_posteriors(
         q: batch `[n]`, event `[2]`.
     """
     figure, panels = plt.subplots(2, len(names), figsize=(6.9, 3.9), height_ratios=(1, 3), layout="constrained")
-    for column, (image, name) in enumerate(zip(images, names)):
+    for column, (image, name) in enumerate(zip(images, names, strict=True)):
         draw_image(panels[0, column], image)
         panels[0, column].set_title(name)
         ax = panels[1, column]
@@ -58,7 +58,7 @@ def plot_posteriors_on_line(
         guess: `[n, G]`, density of q(z|x).
     """
     figure, panels = plt.subplots(2, len(names), figsize=(6.9, 3.5), height_ratios=(1, 2.2), layout="constrained")
-    for column, (image, name) in enumerate(zip(images, names)):
+    for column, (image, name) in enumerate(zip(images, names, strict=True)):
         draw_image(panels[0, column], image)
         panels[0, column].set_title(name)
         ax = panels[1, column]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from drawing.style import COLORS, LABELS
+from drawing.style import COLORS, LABELS, with_styles
 
 
 def plot_likelihoods(names: Sequence[str], nll: Sequence[float], ours: Sequence[bool]) -> Figure:
@@ -34,7 +34,7 @@ def plot_by_samples(bounds: Mapping[str, Mapping[int, float]]) -> Figure:
         bounds: name of a model → K → mean bound on log p(x), in nats. K = 1 is the ELBO.
     """
     figure, ax = plt.subplots(figsize=(6.0, 2.9), layout="constrained")
-    for (name, by_samples), line in zip(bounds.items(), ("-", "--", ":")):
+    for (name, by_samples), line in with_styles(bounds, ("-", "--", ":")):
         ax.plot(list(by_samples), list(by_samples.values()), "o" + line, color=COLORS["likelihood"], label=name)
     ax.set(xscale="log", xlabel="samples K", ylabel="bound on " + LABELS["likelihood"] + ", nats")
     ax.set_xticks(list(by_samples), [f"{count:,}" for count in by_samples])
@@ -71,7 +71,7 @@ def plot_scaling(by_images: Mapping[int, float], by_processes: Mapping[str, Mapp
     left.plot([0, most], [0, seconds], ":", color=COLORS["likelihood"], linewidth=1, label="proportional")
     left.set(xlabel="images", ylabel="seconds an epoch", xticks=list(by_images))
     left.legend(fontsize="small")
-    for (name, times), line in zip(by_processes.items(), ("-", "--", ":")):
+    for (name, times), line in with_styles(by_processes, ("-", "--", ":")):
         right.plot(list(times), list(times.values()), "o" + line, color=COLORS["reconstruction"], label=name)
         right.set_xticks(list(times))
     right.set(xlabel="processes, one core each")

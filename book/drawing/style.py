@@ -1,5 +1,7 @@
 """Colours and labels, the same in every figure."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
@@ -12,3 +14,14 @@ LABELS = {
 }
 FORWARD, GRADIENT, BOX = "#333333", "#cc3311", "#f2f2f2"
 CLASSES = [to_hex(color) for color in colormaps["tab10"].colors]  # of the digits 0 to 9
+
+
+def with_styles(series: Mapping, styles: Sequence[str]) -> Iterator[tuple[tuple, str]]:
+    """Pair each series with a style of its own: ((name, values), style).
+
+    Raises:
+        ValueError: more series than styles; `zip` would leave the last ones out of the figure.
+    """
+    if len(series) > len(styles):
+        raise ValueError(f"expected at most {len(styles)} series, got {len(series)}: {', '.join(map(str, series))}")
+    return zip(series.items(), styles)

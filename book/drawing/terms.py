@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from drawing.style import COLORS, LABELS
+from drawing.style import COLORS, LABELS, with_styles
 from vae_core.checkpoint import History
 from vae_core.exact import Decomposition
 
@@ -24,7 +24,7 @@ def plot_derivation_lines(lines: dict[str, float], exact: float, spread: dict[st
     left.axhline(exact, color=COLORS["likelihood"], linewidth=1, linestyle=":", label=LABELS["likelihood"])
     left.plot(range(1, len(lines) + 1), list(lines.values()), "o", color=COLORS["reconstruction"])
     left.set(xticks=range(1, len(lines) + 1), xlabel="line of the derivation", ylabel="nats", ylim=(exact - 5, exact + 5))
-    for (name, values), color in zip(spread.items(), (COLORS["reconstruction"], COLORS["likelihood"])):
+    for (name, values), color in with_styles(spread, (COLORS["reconstruction"], COLORS["likelihood"])):
         right.plot(values[:200].numpy(), ".", color=color, markersize=4, label=name)
     right.set(xlabel="code drawn from q, the first 200", title="what is averaged", ylim=(None, 1.6 * exact))
     right.legend(fontsize="small", loc="upper left")
@@ -67,7 +67,7 @@ def plot_terms_along(paths: Sequence[tuple[Tensor, Decomposition]], names: Seque
         names: what the coordinate is. A path whose coordinate is positive gets a logarithmic axis.
     """
     figure, axes = plt.subplots(1, len(paths), figsize=(6.9, 3.2), layout="constrained")
-    for ax, (coordinate, terms), name in zip(axes, paths, names):
+    for ax, (coordinate, terms), name in zip(axes, paths, names, strict=True):
         total = terms.elbo + terms.kl_posterior
         ax.plot(coordinate, total, color=COLORS["likelihood"], linewidth=2.5, label="sum of the three")
         prior = {"color": "#f2b48c", "label": "−" + LABELS["kl_prior"]}

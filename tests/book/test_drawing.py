@@ -252,3 +252,31 @@ def test_the_still_plane_shows_each_code_in_the_colour_of_its_class():
     assert plane.lines[0].get_color() == CLASSES[2] and plane.lines[1].get_xydata().tolist() == [[0, 1], [2, 3]]
     assert [ax.get_title() for ax in pictures] == ["mean of p(x|z)", "sample from it", "variance of each pixel"]
     assert pictures[2].images[0].get_clim() == (0, 0.25)
+
+
+FOUR = {name: {1: 1.0, 2: 2.0} for name in ("one", "two", "three", "four")}
+CURVES = dict.fromkeys(FOUR, torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: drawing.plot_derivation_lines({"a": -1.0}, -1.0, CURVES),
+        lambda: drawing.plot_gradient_estimates(CURVES, 1.0),
+        lambda: drawing.plot_gradient_noise(FOUR, {"one": {1: 1.0}}),
+        lambda: drawing.plot_gradient_noise({"one": {1: 1.0}}, FOUR),
+        lambda: drawing.plot_training_by_estimator(CURVES),
+        lambda: drawing.plot_signal_to_noise({2: FOUR}),
+        lambda: drawing.plot_by_samples(FOUR),
+        lambda: drawing.plot_scaling({1: 1.0}, FOUR),
+    ],
+)
+def test_a_series_without_a_style_of_its_own_is_refused_and_not_left_out(draw):
+    with pytest.raises(ValueError, match="expected at most [23] series, got 4: one, two, three, four"):
+        draw()
+
+
+def test_an_image_without_a_name_is_refused_and_not_left_out(digits):
+    line = torch.linspace(-1, 1, 5)
+    with pytest.raises(ValueError, match="shorter"):
+        drawing.plot_posteriors_on_line(digits[:3], ["one", "two"], line, torch.ones(3, 5), torch.ones(3, 5))
