@@ -16,9 +16,9 @@ import drawing
 from live.page import picture_of
 from vae_core.data import binarize
 from vae_core.distributions import DiagonalGaussian
-from vae_core.exact import decompose_linear, decompose_on_grid, posterior_on_grid
+from vae_core.grid import decompose_linear, decompose_on_grid, posterior_on_grid
 from vae_core.gradients import encoder_variance, pathwise_gradient, score_function_gradient
-from vae_core.likelihood import importance_log_likelihood
+from vae_core.annealing import importance_log_likelihood
 from vae_core.linear import fit_linear_gaussian
 from vae_core.model import VAE
 from vae_core.training import fit

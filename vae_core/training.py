@@ -267,6 +267,6 @@ def _check_run(model, images, validation, epochs, batch_size, learning_rate, che
 
 
 if __name__ == "__main__":
-    from vae_core.command import main
+    from vae_core.__main__ import main
 
     main()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from drawing.style import COLORS, LABELS
-from vae_core.exact import Decomposition
+from vae_core.grid import Decomposition
 
 
 def show_images(rows: Sequence[Tensor], labels: Sequence[str], titles: Sequence[str] = (), height: float = 0.62) -> Figure:

@@ -12,7 +12,7 @@ from torch import Tensor
 from drawing.images import draw_image
 from drawing.style import COLORS, LABELS
 from vae_core.distributions import DiagonalGaussian
-from vae_core.exact import GridPosterior
+from vae_core.grid import GridPosterior
 
 
 def plot_posteriors(

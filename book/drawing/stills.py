@@ -12,7 +12,7 @@ from torch import Tensor
 from drawing.images import draw_image
 from drawing.style import CLASSES, COLORS, LABELS
 from vae_core.distributions import DiagonalGaussian
-from vae_core.exact import Decomposition, GridPosterior
+from vae_core.grid import Decomposition, GridPosterior
 
 
 def still_digit(image: Tensor, posterior: GridPosterior, q: DiagonalGaussian, terms: Decomposition) -> Figure:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drawing.style import COLORS, LABELS, with_styles
 from vae_core.checkpoint import History
-from vae_core.exact import Decomposition
+from vae_core.grid import Decomposition
 
 
 def plot_derivation_lines(lines: dict[str, float], exact: float, spread: dict[str, Tensor]) -> Figure:

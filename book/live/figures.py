@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from drawing import stills
 from live.page import LiveFigure, pack_bits, pack_layers, pack_points, picture_of
 from vae_core.data import check_images
-from vae_core.exact import Decomposition, decompose_linear, decompose_on_grid, posterior_on_grid
+from vae_core.grid import Decomposition, decompose_linear, decompose_on_grid, posterior_on_grid
 from vae_core.linear import LinearGaussian
 from vae_core.model import VAE
 

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from vae_core import command, load_checkpoint
+from vae_core import __main__ as command, load_checkpoint
 
 SMALL = ["--hidden", "16", "--latent", "2", "--images", "300", "--epochs", "2", "--no-progress"]
 
