@@ -2,13 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# The stamp is named after the folder: a copied or moved folder gets an environment of its own.
-STAMP := $(VENV)/.ready-$(shell pwd | cksum | cut -d' ' -f1)
-USABLE := $(shell $(RUN) -c 'import pip, sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
+# One stamp for each level of the environment: what builds the book, what tests it too, and what checks the code too.
+# Stamps are named after the folder: a copied or moved folder gets an environment of its own.
+FOLDER := $(shell pwd | cksum | cut -d' ' -f1)
+BOOK := $(VENV)/.ready-book-$(FOLDER)
+TEST := $(VENV)/.ready-test-$(FOLDER)
+DEV := $(VENV)/.ready-dev-$(FOLDER)
+# Not usable: no pip, an older Python, or a vae_core that an interrupted pip took out and did not put back.
+USABLE := $(shell $(RUN) -P -c 'import pip, sys; from importlib.metadata import version; version("vae_core"); print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
 
 # Nothing of the caller's own settings may change what a chapter prints, how it is drawn, or whether its asserts run.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONSTARTUP PYTHONWARNINGS PYTHONSAFEPATH
 unexport PYTEST_ADDOPTS MPLBACKEND MATPLOTLIBRC JUPYTER_PATH SOURCE_DATE_EPOCH PIP_TARGET PIP_PREFIX
+# git sets these for a hook; tests that make repositories of their own would write into this one.
+unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
 export PYTHONUTF8 := 1
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -18,13 +25,16 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help book test notebooks pretrained benchmark seeds binder clean
+.PHONY: help book test check check-style check-types check-imports check-spelling check-tests format
+.PHONY: notebooks pretrained benchmark seeds binder clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book        environment, every chapter executed, HTML in _build/html/index.html"
 	@echo "make test        environment, all tests: package, notebooks and (when built) pages; ARGS='-k name' for pytest"
+	@echo "make check       environment, style, types, order of imports, spelling and the fast tests"
+	@echo "make format      rewrite code and cells in the style that make check wants"
 	@echo "make notebooks   execute the chapters and store them clean; FILES='book/name.ipynb' for some"
 	@echo "make pretrained  train anew the small model that ships with vae_core"
 	@echo "make benchmark   how fast training is beside other libraries; ARGS='--root FOLDER' says where MNIST is"
@@ -35,7 +45,7 @@ help:
 
 # --all: without it a second build executes and checks only what changed. _build goes first, so that a build
 # that failed never leaves an old page that looks new.
-book: $(STAMP)
+book: $(BOOK)
 	@rm -rf _build
 	@echo "Executing every chapter and writing the pages ..."
 	@$(VENV)/bin/jupyter-book build . --all -W -n --keep-going || \
@@ -43,24 +53,54 @@ book: $(STAMP)
 	@test -s _build/html/index.html || { echo "The book was NOT built: there is no _build/html/index.html."; exit 1; }
 	@echo "The book is ready: open _build/html/index.html in a browser."
 
-test: $(STAMP)
+test: $(TEST)
 	@$(RUN) -m pytest --nbval $(ARGS)
 
-notebooks: $(STAMP)
+# Each part by its own name too: .pre-commit-config.yaml runs them with READY= so that no hook installs anything.
+READY = $(DEV)
+CODE := vae_core book tests benchmarks conftest.py
+CELLS := --line-length 80 book/*.ipynb
+check: check-style check-types check-imports check-spelling check-tests
+
+check-style: $(READY)
+	@$(VENV)/bin/ruff check --quiet $(CODE)
+	@$(VENV)/bin/ruff check --quiet $(CELLS)
+	@$(VENV)/bin/ruff format --check $(CODE) && $(VENV)/bin/ruff format --check $(CELLS) || \
+	  { echo "'make format' puts the style right."; exit 1; }
+
+check-types: $(READY)
+	@$(VENV)/bin/mypy
+
+check-imports: $(READY)
+	@$(VENV)/bin/lint-imports --no-logo
+
+check-spelling: $(READY)
+	@$(VENV)/bin/codespell $(CODE) .ci binder Makefile *.md *.yml *.toml *.cff
+
+check-tests: $(READY)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal -m "not slow" tests/core tests/book
+
+format: $(DEV)
+	@$(VENV)/bin/ruff check --fix-only $(CODE)
+	@$(VENV)/bin/ruff check --fix-only $(CELLS)
+	@$(VENV)/bin/ruff format $(CODE)
+	@$(VENV)/bin/ruff format $(CELLS)
+
+notebooks: $(BOOK)
 	@$(RUN) book/_tools/store.py $(FILES)
 
-seeds: $(STAMP)
+seeds: $(BOOK)
 	@$(RUN) book/_tools/seeds.py $(ARGS) $(FILES)
 
-binder: $(STAMP)
+binder: $(BOOK)
 	@$(RUN) book/_tools/binder.py $(ARGS)
 
-pretrained: $(STAMP)
-	@$(RUN) -m vae_core.pretrained $(ARGS)
+pretrained: $(BOOK)
+	@$(RUN) book/_tools/pretrain.py $(ARGS)
 
 # The other libraries get an environment of their own, on top of ours, so that torch is not installed twice.
 PEERS := .venv-peers
-$(PEERS)/.ready: $(STAMP) Makefile
+$(PEERS)/.ready: $(BOOK) Makefile
 	@rm -rf $(PEERS)
 	@$(RUN) -m venv $(PEERS)
 	@site=$$($(RUN) -c 'import site; print(site.getsitepackages()[0])') && \
@@ -73,14 +113,14 @@ benchmark: $(PEERS)/.ready
 	@$(RUN) benchmarks/speed.py --peers $(PEERS)/bin/python $(ARGS)
 
 clean:
-	rm -rf _build .pytest_cache build *.egg-info
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build *.egg-info
 	find book tests vae_core benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # An environment without its stamp is half made (or not ours): it is made anew. With an old stamp it is brought up to date.
 ifneq ($(USABLE),yes)
-.PHONY: $(STAMP)
+.PHONY: $(BOOK)
 endif
-$(STAMP): requirements.txt constraints.txt pyproject.toml
+$(BOOK): constraints.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "There is no '$(PYTHON)' here: install Python 3.11 or newer, or name one as in: make book PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -89,6 +129,19 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	  { echo "'$(PYTHON)' lacks the venv module: install it (Debian and Ubuntu: apt install python3-venv), or choose another Python with PYTHON=..."; exit 1; }
 	@if [ "$(USABLE)" != yes ] || [ ! -f $@ ]; then echo "Making the environment in $(VENV) ..."; $(PYTHON) -m venv --clear $(VENV); fi
 	@rm -f $@
-	@$(RUN) -m pip install -r requirements.txt
+	@$(RUN) -m pip install -c constraints.txt -e ".[book]"
 	@$(RUN) -c 'import matplotlib.font_manager'  # the first import lists the machine's fonts, which may take long and say so
+	@touch $@
+
+# pip adds what is missing, and changes nothing that is there: every version is fixed.
+$(TEST): $(BOOK)
+	@echo "Adding what the tests need ..."
+	@rm -f $@
+	@$(RUN) -m pip install --quiet -c constraints.txt -e ".[book,test]"
+	@touch $@
+
+$(DEV): $(TEST)
+	@echo "Adding what checks the code ..."
+	@rm -f $@
+	@$(RUN) -m pip install --quiet -c constraints.txt -e ".[book,test,dev]"
 	@touch $@

@@ -10,10 +10,6 @@ from vae_core import load_digits
 matplotlib.use("Agg")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
-
-
 @pytest.fixture(scope="session")
 def gen():
     """A function that makes a generator from a seed."""
