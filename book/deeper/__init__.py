@@ -1,0 +1,28 @@
+"""The instruments of the deeper chapters: built on vae_core, and nothing in vae_core needs them.
+
+A decoder for which everything has a closed form (`linear`), log p(x) from both sides and a q for
+each image alone (`annealing`), and two estimators of the encoder's gradient (`gradients`).
+"""
+
+from deeper.annealing import Bracket, annealed_log_likelihood, best_gaussian
+from deeper.gradients import (
+    encoder_gram,
+    encoder_variance,
+    pathwise_gradient,
+    score_function_gradient,
+)
+from deeper.linear import LinearGaussian, add_pixel_noise, decompose_linear, fit_linear_gaussian
+
+__all__ = [
+    "Bracket",
+    "LinearGaussian",
+    "add_pixel_noise",
+    "annealed_log_likelihood",
+    "best_gaussian",
+    "decompose_linear",
+    "encoder_gram",
+    "encoder_variance",
+    "fit_linear_gaussian",
+    "pathwise_gradient",
+    "score_function_gradient",
+]
