@@ -13,15 +13,24 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import drawing
+from deeper import (
+    decompose_linear,
+    encoder_variance,
+    fit_linear_gaussian,
+    pathwise_gradient,
+    score_function_gradient,
+)
+from drawing import posterior_on_grid
 from live.page import picture_of
-from vae_core.data import binarize
-from vae_core.distributions import DiagonalGaussian
-from vae_core.grid import decompose_linear, decompose_on_grid, posterior_on_grid
-from vae_core.gradients import encoder_variance, pathwise_gradient, score_function_gradient
-from vae_core.annealing import importance_log_likelihood
-from vae_core.linear import fit_linear_gaussian
-from vae_core.model import VAE
-from vae_core.training import fit
+from vae_core import (
+    VAE,
+    DiagonalGaussian,
+    Settings,
+    binarize,
+    decompose_on_grid,
+    fit,
+    importance_log_likelihood,
+)
 
 NEEDS_KERNEL = "A lab with controls stands here when this page is opened as a notebook: it needs a running kernel."
 Step = tuple[float, str, Figure | None]  # share that is done, what to say, what to show
@@ -39,12 +48,16 @@ class Lab:
         controls: the widgets, by name.
     """
 
-    def __init__(self, steps: Callable[..., Iterator[Step]], controls: Mapping[str, widgets.Widget]):
+    def __init__(
+        self, steps: Callable[..., Iterator[Step]], controls: Mapping[str, widgets.Widget]
+    ):
         self.steps, self.controls = steps, dict(controls)
         self.button = widgets.Button(description="Run", button_style="primary")
         self.progress = widgets.FloatProgress(value=0, min=0, max=1, description="progress")
         self.message = widgets.HTML("")
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", display="none"))
+        self.picture = widgets.Image(
+            format="png", layout=widgets.Layout(max_width="100%", display="none")
+        )
         self.task = None  # the run that is going on, an `asyncio.Task`
         for control in self.controls.values():
             control.style.description_width = "initial"
@@ -72,7 +85,9 @@ class Lab:
             self.progress.bar_style = "success"
         except (ValueError, FloatingPointError, OSError) as error:
             self.progress.bar_style = "danger"
-            self.message.value = f"<b>This cannot be run:</b> {html.escape(str(error))}. The last result stays."
+            self.message.value = (
+                f"<b>This cannot be run:</b> {html.escape(str(error))}. The last result stays."
+            )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         """What Jupyter shows: the widgets with a kernel, a sentence without."""
@@ -97,13 +112,21 @@ def linear_lab(x_train: Tensor, x: Tensor) -> Lab:
             covariance = torch.linalg.inv(precision)
             eye = torch.eye(latent, dtype=x.dtype)
             means = torch.cat([mean, mean + 0.3, torch.zeros_like(mean)])
-            terms = decompose_linear(model, x[digit].expand(3, -1), means, torch.stack([covariance, covariance, eye]))
+            terms = decompose_linear(
+                model, x[digit].expand(3, -1), means, torch.stack([covariance, covariance, eye])
+            )
             figure = drawing.plot_decompositions(terms, ["posterior", "pushed aside", "prior"])
             value = terms.log_likelihood[0].item()
-            yield share, f"after {rounds} rounds of EM: log p(x) = {value:.2f} nats, whatever the guess", figure
+            yield (
+                share,
+                f"after {rounds} rounds of EM: log p(x) = {value:.2f} nats, whatever the guess",
+                figure,
+            )
 
     controls = {
-        "latent": widgets.IntSlider(10, 1, 60, description="latent dimensions Z", continuous_update=False),
+        "latent": widgets.IntSlider(
+            10, 1, 60, description="latent dimensions Z", continuous_update=False
+        ),
         "digit": widgets.BoundedIntText(0, 0, len(x) - 1, description="digit, by its place"),
     }
     return Lab(steps, controls)
@@ -117,7 +140,9 @@ def own_q_lab(model: VAE, x: Tensor) -> Lab:
         x: digits to choose from, `[n, D]`.
     """
 
-    def steps(digit: int, push_1: float, push_2: float, width_1: float, width_2: float) -> Iterator[Step]:
+    def steps(
+        digit: int, push_1: float, push_2: float, width_1: float, width_2: float
+    ) -> Iterator[Step]:
         push, width = torch.tensor([[push_1, push_2], [width_1, width_2]], dtype=torch.float64)
         image = x[digit : digit + 1].double()
         exact = copy.deepcopy(model).double()
@@ -127,7 +152,9 @@ def own_q_lab(model: VAE, x: Tensor) -> Lab:
         theirs, ours = (decompose_on_grid(exact, image, guess) for guess in (q, own))
         both = DiagonalGaussian(torch.cat([q.mean, own.mean]), torch.cat([q.log_var, own.log_var]))
         posteriors = [posterior_on_grid(exact, image, guess) for guess in (q, own)]
-        figure = drawing.plot_posteriors(image.expand(2, -1), ["the encoder's q", "yours"], posteriors, both)
+        figure = drawing.plot_posteriors(
+            image.expand(2, -1), ["the encoder's q", "yours"], posteriors, both
+        )
         text = (
             f"log p(x) = {ours.log_likelihood.item():.2f} nats. Third term: the encoder's {theirs.kl_posterior.item():.2f}, "
             f"yours {ours.kl_posterior.item():.2f} nats; ELBO {theirs.elbo.item():.2f} and {ours.elbo.item():.2f}."
@@ -136,10 +163,18 @@ def own_q_lab(model: VAE, x: Tensor) -> Lab:
 
     controls = {
         "digit": widgets.BoundedIntText(0, 0, len(x) - 1, description="digit, by its place"),
-        "push_1": widgets.FloatSlider(0, min=-2, max=2, step=0.01, description="push the mean along z₁"),
-        "push_2": widgets.FloatSlider(0, min=-2, max=2, step=0.01, description="push the mean along z₂"),
-        "width_1": widgets.FloatSlider(1, min=0.1, max=4, step=0.01, description="times the width along z₁"),
-        "width_2": widgets.FloatSlider(1, min=0.1, max=4, step=0.01, description="times the width along z₂"),
+        "push_1": widgets.FloatSlider(
+            0, min=-2, max=2, step=0.01, description="push the mean along z₁"
+        ),
+        "push_2": widgets.FloatSlider(
+            0, min=-2, max=2, step=0.01, description="push the mean along z₂"
+        ),
+        "width_1": widgets.FloatSlider(
+            1, min=0.1, max=4, step=0.01, description="times the width along z₁"
+        ),
+        "width_2": widgets.FloatSlider(
+            1, min=0.1, max=4, step=0.01, description="times the width along z₂"
+        ),
     }
     return Lab(steps, controls)
 
@@ -154,21 +189,24 @@ def training_lab(images: Tensor) -> Lab:
 
     def steps(decoder: str, latent: int, beta: float, epochs: int) -> Iterator[Step]:
         generator = torch.Generator().manual_seed(0)
-        model = VAE(latent, (128,), decoder, images.shape[1], generator=generator)
+        model = VAE.mlp(latent, (128,), decoder, images.shape[1], generator=generator)
         transform = binarize if decoder == "bernoulli" else None
-        seen = images[:8] if transform is None else binarize(images[:8], torch.Generator().manual_seed(1))
+        seen = (
+            images[:8]
+            if transform is None
+            else binarize(images[:8], torch.Generator().manual_seed(1))
+        )
         with tempfile.TemporaryDirectory() as folder:
             for epoch in range(1, epochs + 1):
                 history = fit(
                     model,
                     images[held:],
-                    epoch,
+                    Settings(epochs=epoch, beta=beta),
                     validation=images[:held],
                     transform=transform,
                     generator=generator,
                     checkpoint=Path(folder) / "lab.pt",
                     progress=False,
-                    beta=beta,
                 )
                 text = (
                     f"epoch {epoch} of {epochs}: on held-out digits reconstruction {history.validation_reconstruction[-1]:.1f}, "
@@ -185,7 +223,9 @@ def training_lab(images: Tensor) -> Lab:
     controls = {
         "decoder": widgets.Dropdown(options=["bernoulli", "gaussian"], description="decoder"),
         "latent": widgets.IntSlider(10, 1, 50, description="latent dimensions Z"),
-        "beta": widgets.FloatLogSlider(1.0, min=-2, max=2, step=0.1, description="β, weight of the KL term"),
+        "beta": widgets.FloatLogSlider(
+            1.0, min=-2, max=2, step=0.1, description="β, weight of the KL term"
+        ),
         "epochs": widgets.IntSlider(10, 1, 40, description="epochs"),
     }
     return Lab(steps, controls)
@@ -200,21 +240,35 @@ def estimator_lab(images: Tensor) -> Lab:
 
     def steps(latent: int, epochs: int, draws: int) -> Iterator[Step]:
         generator = torch.Generator().manual_seed(0)
-        model = VAE(latent, (100,), "bernoulli", images.shape[1], generator=generator)
+        model = VAE.mlp(latent, (100,), "bernoulli", images.shape[1], generator=generator)
         x = binarize(images[:10], torch.Generator().manual_seed(1))
         found: dict[int, float] = {}
         with tempfile.TemporaryDirectory() as folder:
             for epoch in range(epochs + 1):
                 if epoch:
                     where = Path(folder) / "lab.pt"
-                    fit(model, images, epoch, transform=binarize, generator=generator, checkpoint=where, progress=False)
-                noise = torch.randn(draws, len(x), latent, generator=torch.Generator().manual_seed(2))
+                    fit(
+                        model,
+                        images,
+                        Settings(epochs=epoch),
+                        transform=binarize,
+                        generator=generator,
+                        checkpoint=where,
+                        progress=False,
+                    )
+                noise = torch.randn(
+                    draws, len(x), latent, generator=torch.Generator().manual_seed(2)
+                )
                 path = encoder_variance(model, x, pathwise_gradient(model, x, noise))
                 score = encoder_variance(model, x, score_function_gradient(model, x, noise))
                 found[epoch] = (score / path).median().item()
                 text = f"after {epoch} epochs the score function has {found[epoch]:.1f} times the pathwise variance (median of {len(x)} digits)"
                 last = epoch == epochs
-                yield (epoch + 1) / (epochs + 1), text, drawing.plot_ratio_by_epoch(found) if last else None
+                yield (
+                    (epoch + 1) / (epochs + 1),
+                    text,
+                    drawing.plot_ratio_by_epoch(found) if last else None,
+                )
 
     controls = {
         "latent": widgets.IntSlider(10, 1, 50, description="latent dimensions Z"),
@@ -242,14 +296,22 @@ def bound_lab(model: VAE, x: Tensor) -> Lab:
         for place, count in enumerate(counts, 1):
             generator = torch.Generator().manual_seed(seed)
             with torch.no_grad():
-                found[count] = importance_log_likelihood(model, some, count, generator=generator).mean().item()
+                found[count] = (
+                    importance_log_likelihood(model, some, count, generator=generator).mean().item()
+                )
             text = f"K = {count:,}: {found[count]:.2f} nats, {exact - found[count]:.2f} below log p(x) = {exact:.2f}"
-            figure = drawing.plot_bounds(list(found), list(found.values()), exact) if place in (len(counts) // 2, len(counts)) else None
+            figure = (
+                drawing.plot_bounds(list(found), list(found.values()), exact)
+                if place in (len(counts) // 2, len(counts))
+                else None
+            )
             yield place / len(counts), text, figure
 
     controls = {
         "digits": widgets.IntSlider(20, 1, 100, description="digits"),
-        "most": widgets.SelectionSlider(options=[10, 100, 1_000, 5_000], value=1_000, description="largest K"),
+        "most": widgets.SelectionSlider(
+            options=[10, 100, 1_000, 5_000], value=1_000, description="largest K"
+        ),
         "seed": widgets.BoundedIntText(0, 0, 1_000, description="seed"),
     }
     return Lab(steps, controls)

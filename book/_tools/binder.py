@@ -29,30 +29,70 @@ def requirements(keep_index):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--no-index-of-cpu-builds", action="store_true")
-    parser.add_argument("--environment", type=Path, help="make it here and keep it; one that is there is used as it is")
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        help="make it here and keep it; one that is there is used as it is",
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = given.environment or Path(folder) / "environment"
         if not place.exists():
             venv.create(place, with_pip=True)
             listed = Path(folder) / "requirements.txt"
-            listed.write_text("\n".join(requirements(not given.no_index_of_cpu_builds)), encoding="utf-8")
-            subprocess.run([place / "bin" / "pip", "install", "--quiet", "jupyterlab", "-r", listed], check=True)
+            listed.write_text(
+                "\n".join(requirements(not given.no_index_of_cpu_builds)), encoding="utf-8"
+            )
+            subprocess.run(
+                [place / "bin" / "pip", "install", "--quiet", "jupyterlab", "-r", listed],
+                check=True,
+            )
         cores = sorted(os.sched_getaffinity(0))[:1]
-        environment = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
         failed = []
         for path in sorted((ROOT / "book").glob("*.ipynb")):
-            command = ["python", "-c", RUN, "python", "-m", "nbconvert", "--to", "notebook", "--execute", "--stdout", str(path)]
+            command = [
+                "python",
+                "-c",
+                RUN,
+                "python",
+                "-m",
+                "nbconvert",
+                "--to",
+                "notebook",
+                "--execute",
+                "--stdout",
+                str(path),
+            ]
             start = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env=environment,
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            )
             seconds = time.perf_counter() - start
             memory = int(done.stdout.splitlines()[-1]) / 2**20 if done.stdout.strip() else 0.0
-            print(f"{path.name}: {seconds:.0f} s, {memory:.2f} GiB, {'ran' if done.returncode == 0 else 'FAILED'}", flush=True)
+            print(
+                f"{path.name}: {seconds:.0f} s, {memory:.2f} GiB, {'ran' if done.returncode == 0 else 'FAILED'}",
+                flush=True,
+            )
             if done.returncode or seconds > SECONDS or memory > GIBIBYTES:
                 failed.append(path.name)
-                print(done.stderr[-1000:] if done.returncode else f"more than {SECONDS} s or {GIBIBYTES} GiB")
+                print(
+                    done.stderr[-1000:]
+                    if done.returncode
+                    else f"more than {SECONDS} s or {GIBIBYTES} GiB"
+                )
     sys.exit(f"{len(failed)} chapters would not do on Binder" if failed else 0)
 
 

@@ -15,9 +15,13 @@ SEED = re.compile(r"torch\.manual_seed\(0\)")
 
 def reseeded(notebook, seed):
     """The same notebook with another seed; it must set one in exactly one place."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and SEED.search(cell.source)]
+    cells = [
+        cell for cell in notebook.cells if cell.cell_type == "code" and SEED.search(cell.source)
+    ]
     if len(cells) != 1 or len(SEED.findall(cells[0].source)) != 1:
-        raise ValueError(f"expected one torch.manual_seed(0), found {sum(len(SEED.findall(cell.source)) for cell in cells)}")
+        raise ValueError(
+            f"expected one torch.manual_seed(0), found {sum(len(SEED.findall(cell.source)) for cell in cells)}"
+        )
     cells[0].source = SEED.sub(f"torch.manual_seed({seed})", cells[0].source)
     return notebook
 
@@ -27,33 +31,48 @@ def failure(notebook, folder):
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
     try:
         client.execute()
     except CellExecutionError as error:
         (cell,) = [
             cell
             for cell in notebook.cells
-            if cell.cell_type == "code" and any(output.output_type == "error" for output in cell.outputs)
+            if cell.cell_type == "code"
+            and any(output.output_type == "error" for output in cell.outputs)
         ]
         asserted = re.findall(r"-+> *\d+ (.*)", re.sub(r"\x1b\[[0-9;]*m", "", error.traceback))
         where = (asserted or cell.source.strip().split("\n"))[-1].strip()
-        return f"{error.ename}: {error.evalue} ({where})" if error.evalue else f"{error.ename} ({where})"
+        return (
+            f"{error.ename}: {error.evalue} ({where})"
+            if error.evalue
+            else f"{error.ename} ({where})"
+        )
     return None
 
 
 def main(arguments):
     import nbformat
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=10, help="how many: 1, 2, 3 ... (default: 10)")
     parser.add_argument("chapters", type=Path, nargs="*")
     given = parser.parse_args(arguments)
-    chapters = given.chapters or [path for path in sorted(BOOK.glob("*.ipynb")) if SEED.search(path.read_text(encoding="utf-8"))]
+    chapters = given.chapters or [
+        path
+        for path in sorted(BOOK.glob("*.ipynb"))
+        if SEED.search(path.read_text(encoding="utf-8"))
+    ]
     failed = 0
     for path in chapters:
         for seed in range(1, given.seeds + 1):
-            problem = failure(reseeded(nbformat.read(path, as_version=4), seed), path.resolve().parent)
+            problem = failure(
+                reseeded(nbformat.read(path, as_version=4), seed), path.resolve().parent
+            )
             failed += problem is not None
             print(f"{path.name}, seed {seed}: {problem or 'every assert holds'}", flush=True)
     if failed:

@@ -13,7 +13,9 @@ from pathlib import Path
 BOOK = Path(__file__).resolve().parent.parent
 NEVER = {  # what a stored output may not hold
     "a memory address": re.compile(r"\b0x[0-9a-fA-F]{6,}\b"),
-    "a path of this machine": re.compile(r"(?<![\w.:/])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/|site-packages|\b[A-Z]:\\|ipykernel_\d"),
+    "a path of this machine": re.compile(
+        r"(?<![\w.:/])/(?:home|Users|root|tmp|work|opt|usr|var|mnt|private)/|site-packages|\b[A-Z]:\\|ipykernel_\d"
+    ),
     "a warning": re.compile(r"\b\w*Warning\b: "),
     "a time of day": re.compile(r"\b\d{1,2}:[0-5]\d:[0-5]\d\b"),
     "a zero whose sign is chance": re.compile(r"(?<![\w.])[-−]0(?:\.0*)?(?![\w.])"),
@@ -26,7 +28,11 @@ def texts(output):
     """The pieces of text of one output; pictures are left out."""
     if output.output_type == "stream":
         return [output.text]
-    return [str(value) for mime, value in output.get("data", {}).items() if mime not in ("image/png", "image/jpeg")]
+    return [
+        str(value)
+        for mime, value in output.get("data", {}).items()
+        if mime not in ("image/png", "image/jpeg")
+    ]
 
 
 def problems(notebook):
@@ -43,7 +49,11 @@ def problems(notebook):
                 reasons.append(f"text on stderr ({output.text.strip()[:120]})")
             else:
                 text = BASE64.sub("", "\n".join(texts(output)))
-                reasons += [f"{what} ({match[0]})" for what, pattern in NEVER.items() if (match := pattern.search(text))]
+                reasons += [
+                    f"{what} ({match[0]})"
+                    for what, pattern in NEVER.items()
+                    if (match := pattern.search(text))
+                ]
             first = cell.source.strip().split("\n")[0][:60]
             found += [f"cell {number} ({first!r}) holds {reason}" for reason in reasons]
     return found
@@ -53,7 +63,11 @@ def clean(notebook):
     """Leave out what says nothing about the chapter: kernel names, versions, times, tools, widget state and random ids."""
     for key in ("widgets", "jupytext"):
         notebook.metadata.pop(key, None)
-    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":

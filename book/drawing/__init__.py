@@ -8,7 +8,12 @@ from drawing.decoders import (
     plot_units,
     show_manifold,
 )
-from drawing.diagrams import draw_derivation, draw_generative_model, draw_pipeline, draw_reparameterization
+from drawing.diagrams import (
+    draw_derivation,
+    draw_generative_model,
+    draw_pipeline,
+    draw_reparameterization,
+)
 from drawing.gradients import (
     plot_gradient_estimates,
     plot_gradient_noise,
@@ -18,12 +23,14 @@ from drawing.gradients import (
 )
 from drawing.images import show_images, show_three_terms
 from drawing.posteriors import (
+    GridPosterior,
     plot_bounds,
     plot_gap_split,
     plot_grid_price,
     plot_posteriors,
     plot_posteriors_on_line,
     plot_third_term,
+    posterior_on_grid,
 )
 from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
 from drawing.source import show_source
@@ -39,6 +46,7 @@ from drawing.terms import (
 __all__ = [
     "COLORS",
     "LABELS",
+    "GridPosterior",
     "draw_derivation",
     "draw_generative_model",
     "draw_pipeline",
@@ -68,6 +76,7 @@ __all__ = [
     "plot_third_term",
     "plot_training_by_estimator",
     "plot_units",
+    "posterior_on_grid",
     "show_images",
     "show_manifold",
     "show_source",

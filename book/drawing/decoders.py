@@ -21,7 +21,12 @@ def plot_density_trap(std: Tensor, density: Tensor, probability: Tensor) -> Figu
     """
     figure, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     ax.semilogx(std, density, color=COLORS["kl_prior"], label="log-density: no limit as σ → 0")
-    ax.semilogx(std, probability, color=COLORS["reconstruction"], label="log-probability of the 8-bit value: at most 0")
+    ax.semilogx(
+        std,
+        probability,
+        color=COLORS["reconstruction"],
+        label="log-probability of the 8-bit value: at most 0",
+    )
     ax.axhline(0, color="#999999", linewidth=0.7)
     ax.set(xlabel="standard deviation σ that the decoder gives", ylabel="nats for one pixel")
     ax.invert_xaxis()
@@ -45,10 +50,20 @@ def plot_density_climb(densities: Sequence[float]) -> Figure:
 def plot_remedies(nats: dict[str, float]) -> Figure:
     """Draw one horizontal bar for each decoder: the mean bound on log P of the 8-bit image. Shorter is better."""
     figure, ax = plt.subplots(figsize=(6.5, 0.45 * len(nats) + 0.8), layout="constrained")
-    colors = [COLORS["reconstruction"] if value == max(nats.values()) else "#a6c8e0" for value in nats.values()]
+    colors = [
+        COLORS["reconstruction"] if value == max(nats.values()) else "#a6c8e0"
+        for value in nats.values()
+    ]
     bars = ax.barh(list(nats), list(nats.values()), color=colors)
-    ax.bar_label(bars, [f"{value:,.0f}".replace("-", "−") for value in nats.values()], padding=3, fontsize="small")
-    ax.set(xlabel="nats per 8-bit image (ELBO, held-out digits)", xlim=(1.18 * min(nats.values()), 0))
+    ax.bar_label(
+        bars,
+        [f"{value:,.0f}".replace("-", "−") for value in nats.values()],
+        padding=3,
+        fontsize="small",
+    )
+    ax.set(
+        xlabel="nats per 8-bit image (ELBO, held-out digits)", xlim=(1.18 * min(nats.values()), 0)
+    )
     ax.invert_yaxis()
     return figure
 
@@ -100,9 +115,16 @@ def plot_units(kl: Tensor, active: Tensor) -> Figure:
     order = kl.argsort(descending=True)
     colors = [COLORS["kl_prior"] if active[i] else "#bbbbbb" for i in order]
     ax.bar(range(1, len(kl) + 1), kl[order].tolist(), color=colors)
-    ax.set(xlabel="latent dimension, by rank", ylabel="KL to the prior, nats", xticks=range(1, len(kl) + 1))
+    ax.set(
+        xlabel="latent dimension, by rank",
+        ylabel="KL to the prior, nats",
+        xticks=range(1, len(kl) + 1),
+    )
     ax.tick_params(axis="x", labelsize="small")
     if not active.all():
-        handles = [Patch(color=COLORS["kl_prior"], label="active"), Patch(color="#bbbbbb", label="not active")]
+        handles = [
+            Patch(color=COLORS["kl_prior"], label="active"),
+            Patch(color="#bbbbbb", label="not active"),
+        ]
         ax.legend(handles=handles, fontsize="small")
     return figure

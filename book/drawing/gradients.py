@@ -20,7 +20,9 @@ def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figur
     figure, ax = plt.subplots(figsize=(6, 2.8), layout="constrained")
     widest = max(values.std().item() for values in estimates.values())
     bins = np.linspace(exact - 3 * widest, exact + 3 * widest, 121)
-    for (name, values), color in with_styles(estimates, (COLORS["reconstruction"], COLORS["kl_prior"])):
+    for (name, values), color in with_styles(
+        estimates, (COLORS["reconstruction"], COLORS["kl_prior"])
+    ):
         ax.hist(values.numpy(), bins=bins, density=True, color=color, alpha=0.7, label=name)
     ax.axvline(exact, color=COLORS["likelihood"], linestyle=":", linewidth=1.2, label="exact")
     ax.set(xlabel="estimate of one component from a single draw", ylabel="density", yscale="log")
@@ -28,7 +30,9 @@ def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figur
     return figure
 
 
-def plot_gradient_noise(ratios: Mapping[str, Mapping[int, float]], by_draws: Mapping[str, Mapping[int, float]]) -> Figure:
+def plot_gradient_noise(
+    ratios: Mapping[str, Mapping[int, float]], by_draws: Mapping[str, Mapping[int, float]]
+) -> Figure:
     """Draw how noisy the score function is beside the pathwise estimator, by latent size; and both by number of draws.
 
     Args:
@@ -37,12 +41,18 @@ def plot_gradient_noise(ratios: Mapping[str, Mapping[int, float]], by_draws: Map
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 3.0), layout="constrained")
     for (name, values), line in with_styles(ratios, (":", "-", "--")):
-        left.plot(list(values), list(values.values()), "o" + line, color=COLORS["likelihood"], label=name)
-    left.set(xlabel="latent dimensions Z", ylabel="variance, score function / pathwise", yscale="log")
+        left.plot(
+            list(values), list(values.values()), "o" + line, color=COLORS["likelihood"], label=name
+        )
+    left.set(
+        xlabel="latent dimensions Z", ylabel="variance, score function / pathwise", yscale="log"
+    )
     _plain_ticks(left.xaxis, list(next(iter(ratios.values()))))
     _plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50, 100])
     left.set_ylim(0.8 * min(min(values.values()) for values in ratios.values()))
-    for (name, values), color in with_styles(by_draws, (COLORS["reconstruction"], COLORS["kl_prior"])):
+    for (name, values), color in with_styles(
+        by_draws, (COLORS["reconstruction"], COLORS["kl_prior"])
+    ):
         right.plot(list(values), list(values.values()), "o-", color=color, label=name)
     one = next(iter(by_draws.values()))
     right.axhline(one[1], color=COLORS["reconstruction"], linestyle=":", linewidth=1)
@@ -61,7 +71,12 @@ def plot_ratio_by_epoch(ratios: Mapping[int, float]) -> Figure:
     """
     figure, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
     ax.plot(list(ratios), list(ratios.values()), "o-", color=COLORS["likelihood"])
-    ax.set(xlabel="epochs of training", ylabel="variance, score function / pathwise", ylim=(0, None), xticks=list(ratios))
+    ax.set(
+        xlabel="epochs of training",
+        ylabel="variance, score function / pathwise",
+        ylim=(0, None),
+        xticks=list(ratios),
+    )
     return figure
 
 
@@ -87,7 +102,9 @@ def plot_training_by_estimator(curves: Mapping[str, Sequence[float]]) -> Figure:
     axes[0].set_ylabel("ELBO of test digits, nats")
     axes[1].set_ylim(min(*first, *second) - 5, max(*first, *second) + 5)
     axes[1].set_title("nearer")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small"
+    )
     return figure
 
 
@@ -97,9 +114,13 @@ def plot_signal_to_noise(by_latent: Mapping[int, Mapping[str, Mapping[int, float
     Args:
         by_latent: Z → name of an estimator → K → signal over noise.
     """
-    figure, axes = plt.subplots(1, len(by_latent), figsize=(6.9, 2.8), layout="constrained", sharey=True, squeeze=False)
-    for ax, (latent, by_name) in zip(axes[0], by_latent.items()):
-        for (name, values), color in with_styles(by_name, (COLORS["kl_prior"], COLORS["reconstruction"])):
+    figure, axes = plt.subplots(
+        1, len(by_latent), figsize=(6.9, 2.8), layout="constrained", sharey=True, squeeze=False
+    )
+    for ax, (latent, by_name) in zip(axes[0], by_latent.items(), strict=False):
+        for (name, values), color in with_styles(
+            by_name, (COLORS["kl_prior"], COLORS["reconstruction"])
+        ):
             ax.plot(list(values), list(values.values()), "o-", color=color, label=name)
         ax.set(title=f"Z = {latent}", xlabel="draws K", xscale="log", ylim=(0, None))
         _plain_ticks(ax.xaxis, list(values))

@@ -19,10 +19,26 @@ def plot_likelihoods(names: Sequence[str], nll: Sequence[float], ours: Sequence[
     figure, ax = plt.subplots(figsize=(6.7, 0.36 * len(names) + 0.9), layout="constrained")
     order = sorted(range(len(names)), key=lambda i: nll[i])
     for place, i in enumerate(order):
-        ax.plot(nll[i], place, "o", color=COLORS["reconstruction"], fillstyle="full" if ours[i] else "none")
-        ax.annotate(f"{nll[i]:.2f}", (nll[i], place), (7, 0), textcoords="offset points", va="center", fontsize="small")
+        ax.plot(
+            nll[i],
+            place,
+            "o",
+            color=COLORS["reconstruction"],
+            fillstyle="full" if ours[i] else "none",
+        )
+        ax.annotate(
+            f"{nll[i]:.2f}",
+            (nll[i], place),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+        )
     ax.set_yticks(range(len(names)), [names[i] for i in order])
-    ax.set(xlabel="−log p(x) of a test digit, nats (to the left is better)", ylim=(len(names) - 0.5, -0.5))
+    ax.set(
+        xlabel="−log p(x) of a test digit, nats (to the left is better)",
+        ylim=(len(names) - 0.5, -0.5),
+    )
     ax.margins(x=0.15)
     return figure
 
@@ -35,7 +51,13 @@ def plot_by_samples(bounds: Mapping[str, Mapping[int, float]]) -> Figure:
     """
     figure, ax = plt.subplots(figsize=(6.0, 2.9), layout="constrained")
     for (name, by_samples), line in with_styles(bounds, ("-", "--", ":")):
-        ax.plot(list(by_samples), list(by_samples.values()), "o" + line, color=COLORS["likelihood"], label=name)
+        ax.plot(
+            list(by_samples),
+            list(by_samples.values()),
+            "o" + line,
+            color=COLORS["likelihood"],
+            label=name,
+        )
     ax.set(xscale="log", xlabel="samples K", ylabel="bound on " + LABELS["likelihood"] + ", nats")
     ax.set_xticks(list(by_samples), [f"{count:,}" for count in by_samples])
     ax.set_xticks([], minor=True)
@@ -54,11 +76,15 @@ def plot_by_class(nll: Sequence[float], gap: Sequence[float]) -> Figure:
     left.bar(range(10), nll, color=COLORS["likelihood"])
     left.set(xlabel="digit", ylabel="−" + LABELS["likelihood"] + ", nats", xticks=range(10))
     right.bar(range(10), gap, color=COLORS["kl_posterior"])
-    right.set(xlabel="digit", ylabel="at least " + LABELS["kl_posterior"] + ", nats", xticks=range(10))
+    right.set(
+        xlabel="digit", ylabel="at least " + LABELS["kl_posterior"] + ", nats", xticks=range(10)
+    )
     return figure
 
 
-def plot_scaling(by_images: Mapping[int, float], by_processes: Mapping[str, Mapping[int, float]]) -> Figure:
+def plot_scaling(
+    by_images: Mapping[int, float], by_processes: Mapping[str, Mapping[int, float]]
+) -> Figure:
     """Draw the seconds of an epoch by the number of images, and by the number of processes.
 
     Args:
@@ -68,11 +94,19 @@ def plot_scaling(by_images: Mapping[int, float], by_processes: Mapping[str, Mapp
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
     left.plot(list(by_images), list(by_images.values()), "o", color=COLORS["likelihood"])
     most, seconds = max(by_images.items())
-    left.plot([0, most], [0, seconds], ":", color=COLORS["likelihood"], linewidth=1, label="proportional")
+    left.plot(
+        [0, most], [0, seconds], ":", color=COLORS["likelihood"], linewidth=1, label="proportional"
+    )
     left.set(xlabel="images", ylabel="seconds an epoch", xticks=list(by_images))
     left.legend(fontsize="small")
     for (name, times), line in with_styles(by_processes, ("-", "--", ":")):
-        right.plot(list(times), list(times.values()), "o" + line, color=COLORS["reconstruction"], label=name)
+        right.plot(
+            list(times),
+            list(times.values()),
+            "o" + line,
+            color=COLORS["reconstruction"],
+            label=name,
+        )
         right.set_xticks(list(times))
     right.set(xlabel="processes, one core each")
     right.legend(fontsize="small")

@@ -5,7 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-COLORS = {"reconstruction": "#0072b2", "kl_prior": "#d55e00", "kl_posterior": "#009e73", "likelihood": "#333333"}
+COLORS = {
+    "reconstruction": "#0072b2",
+    "kl_prior": "#d55e00",
+    "kl_posterior": "#009e73",
+    "likelihood": "#333333",
+}
 LABELS = {
     "reconstruction": r"$\mathbb{E}_q[\log\,p(x|z)]$",
     "kl_prior": r"$\mathrm{KL}(q(z|x)\,\Vert\,p(z))$",
@@ -23,5 +28,7 @@ def with_styles(series: Mapping, styles: Sequence[str]) -> Iterator[tuple[tuple,
         ValueError: more series than styles; `zip` would leave the last ones out of the figure.
     """
     if len(series) > len(styles):
-        raise ValueError(f"expected at most {len(styles)} series, got {len(series)}: {', '.join(map(str, series))}")
-    return zip(series.items(), styles)
+        raise ValueError(
+            f"expected at most {len(styles)} series, got {len(series)}: {', '.join(map(str, series))}"
+        )
+    return zip(series.items(), styles, strict=False)

@@ -1,23 +1,26 @@
 """The live figures of the book. Each function packs what its script needs, and draws the still picture."""
 
-import math
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from drawing import stills
+from deeper import LinearGaussian, decompose_linear
+from drawing import posterior_on_grid, stills
 from live.page import LiveFigure, pack_bits, pack_layers, pack_points, picture_of
-from vae_core.data import check_images
-from vae_core.grid import Decomposition, decompose_linear, decompose_on_grid, posterior_on_grid
-from vae_core.linear import LinearGaussian
-from vae_core.model import VAE
+from vae_core import VAE, Decomposition, check_images, decompose_on_grid
 
-RADIUS, STEP = 6, 1 / 6  # the page knows the decoder on [−6, 6]², and interpolates between points 1/6 apart
+RADIUS, STEP = (
+    6,
+    1 / 6,
+)  # the page knows the decoder on [−6, 6]², and interpolates between points 1/6 apart
 
 
 @torch.no_grad()
-def draw_a_digit(model: VAE, images: Tensor, labels: Sequence[int], usual: Decomposition | None = None) -> LiveFigure:
+def draw_a_digit(
+    model: VAE, images: Tensor, labels: Sequence[int], usual: Decomposition | None = None
+) -> LiveFigure:
     """Draw a digit, or pick one: q(z|x) beside the true posterior, and log p(x) split into its three terms. Chapter 2.
 
     Encoder and decoder run in the page. log p(x) and the reconstruction term come from grids of their own, the KL to the
@@ -41,12 +44,16 @@ def draw_a_digit(model: VAE, images: Tensor, labels: Sequence[int], usual: Decom
     q = rounded.encode(first)
     terms = decompose_on_grid(rounded, first)
     still = stills.still_digit(first[0], posterior_on_grid(rounded, first, q), q, terms)
-    digits = [{"label": int(label), "bits": pack_bits(image)} for image, label in zip(images, labels)]
+    digits = [
+        {"label": int(label), "bits": pack_bits(image)}
+        for image, label in zip(images, labels, strict=False)
+    ]
     data = {
         "encoder": pack_layers(rounded.encoder),
         "decoder": pack_layers(rounded.decoder),
         "digits": digits,
-        "usual": usual and {
+        "usual": usual
+        and {
             "third": round(usual.kl_posterior.quantile(0.95).item(), 2),
             "evidence": round(usual.log_likelihood.quantile(0.05).item(), 2),
         },
@@ -74,7 +81,7 @@ def explore_latent_plane(model: VAE, images: Tensor, labels: Tensor) -> LiveFigu
         ValueError: another kind of model, or a decoder too large for a page.
     """
     _check(model)
-    check_images(images, model.config["pixels"])
+    check_images(images, model.image_shape)
     rounded = _rounded(model)
     means = rounded.encode(images.double()).mean
     start = torch.zeros(1, 2, dtype=torch.float64)
@@ -105,14 +112,18 @@ def move_q(model: LinearGaussian, x: Tensor) -> LiveFigure:
         ValueError: Z other than 1, more than one datum, or as `decompose_linear`.
     """
     if model.weight.shape[1] != 1 or len(x) != 1:
-        raise ValueError(f"expected Z = 1 and one datum, got Z = {model.weight.shape[1]} and {len(x)} of them")
+        raise ValueError(
+            f"expected Z = 1 and one datum, got Z = {model.weight.shape[1]} and {len(x)} of them"
+        )
     zero, one = torch.zeros(1, 1, dtype=x.dtype), torch.ones(1, 1, dtype=x.dtype)
     started = decompose_linear(model, x, zero, one)
     scaled = (model.weight[:, 0] / model.noise_var).to(x.dtype)
     curvature = (scaled * model.weight[:, 0]).sum().item()  # WᵀΨ⁻¹W
     slope = (scaled * (x[0] - model.bias)).sum().item()  # WᵀΨ⁻¹(x − b)
     data = {
-        "constant": round(started.reconstruction.item() + 0.5 * curvature, 5),  # E_q[log p(x|z)] for q = a point at 0
+        "constant": round(
+            started.reconstruction.item() + 0.5 * curvature, 5
+        ),  # E_q[log p(x|z)] for q = a point at 0
         "slope": round(slope, 5),
         "curvature": round(curvature, 5),
         "logEvidence": round(started.log_likelihood.item(), 5),
@@ -162,22 +173,32 @@ def sampling_step(model: VAE, image: Tensor) -> LiveFigure:
 
 def _rounded(model: VAE) -> VAE:
     """The same networks with weights of half precision, in float64."""
-    rounded = VAE(**model.config, generator=torch.Generator()).double()
-    rounded.load_state_dict({name: weight.half().double() for name, weight in model.state_dict().items()})
+    rounded = copy.deepcopy(model).double()
+    rounded.load_state_dict(
+        {name: weight.half().double() for name, weight in model.state_dict().items()}
+    )
     if not all(weight.isfinite().all() for weight in rounded.state_dict().values()):
-        raise ValueError("expected weights that half precision can hold (below 65,504), got larger ones")
+        raise ValueError(
+            "expected weights that half precision can hold (below 65,504), got larger ones"
+        )
     return rounded
 
 
 def _check(model: VAE) -> None:
     """Raise a `ValueError` unless the scripts can run this model."""
-    config = model.config
-    kinds = [[type(layer) for layer in network] for network in (model.encoder, model.decoder)]
-    if config["latent"] != 2 or config["decoder"] != "bernoulli" or kinds != [[nn.Linear, nn.SiLU, nn.Linear]] * 2:
+    config = (model.config or {}).get("mlp", {"likelihood": "another likelihood", "pixels": 784})
+    kinds = [
+        [type(layer) for layer in list(network)[:-1]] for network in (model.encoder, model.decoder)
+    ]
+    if (
+        model.latent != 2
+        or config["likelihood"] != "bernoulli"
+        or kinds != [[nn.Linear, nn.SiLU, nn.Linear]] * 2
+    ):
         layers = " and ".join(str(len(kind)) for kind in kinds)
         raise ValueError(
             "expected a Bernoulli VAE with 2 latent dimensions and one hidden layer with SiLU, "
-            f"got {config['decoder']}, Z = {config['latent']}, {layers} layers"
+            f"got {config['likelihood']}, Z = {model.latent}, {layers} layers"
         )
     if config["pixels"] != 784:
         raise ValueError(f"expected a model of 28 × 28 = 784 pixels, got {config['pixels']}")
@@ -185,8 +206,10 @@ def _check(model: VAE) -> None:
 
 def _check_digits(images: Tensor, labels: Sequence[int]) -> None:
     """Raise a `ValueError` unless the images are black and white, and each has a label."""
-    check_images(images, 784)
+    check_images(images, (784,))
     if len(images) < 1 or len(images) != len(labels):
-        raise ValueError(f"expected at least one image and a label each, got {len(images)} and {len(labels)}")
+        raise ValueError(
+            f"expected at least one image and a label each, got {len(images)} and {len(labels)}"
+        )
     if not ((images == 0) | (images == 1)).all():
         raise ValueError("expected pixels that are 0 or 1, got grey ones: binarize them first")

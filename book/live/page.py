@@ -43,21 +43,29 @@ class LiveFigure:
     def __post_init__(self):
         size = len(self.html.encode())
         if size > LARGEST:
-            raise ValueError(f"expected a figure of at most {LARGEST:,} bytes, got {size:,}: {HEAVY}")
+            raise ValueError(
+                f"expected a figure of at most {LARGEST:,} bytes, got {size:,}: {HEAVY}"
+            )
 
     @property
     def html(self) -> str:
         """The whole figure as one piece of HTML."""
         picture = base64.b64encode(self.still).decode()
-        numbers = json.dumps({**self.data, "colors": COLORS, "classes": CLASSES}, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
-        script = _file("js/start.js").replace("/* figure */", _file("js/core.js") + _file(f"js/{self.name}.js"))
+        numbers = json.dumps(
+            {**self.data, "colors": COLORS, "classes": CLASSES},
+            separators=(",", ":"),
+            ensure_ascii=False,
+        ).replace("</", "<\\/")
+        script = _file("js/start.js").replace(
+            "/* figure */", _file("js/core.js") + _file(f"js/{self.name}.js")
+        )
         return (
             f'<div class="vae-live" data-vae="{self.name}">\n<style>\n{_file("live.css")}</style>\n'
             f'<img class="vae-still" alt="{html.escape(self.description)}" src="data:image/png;base64,{picture}">\n'
             "<noscript><p>This is a still picture. The figure itself needs JavaScript; in a notebook, run the cell.</p></noscript>\n"
             '<div class="vae-stage" hidden></div>\n'
             f'<script type="application/json">{numbers}</script>\n'
-            f'<script>\n{script.replace("FIGURE", self.name)}</script>\n</div>'
+            f"<script>\n{script.replace('FIGURE', self.name)}</script>\n</div>"
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
@@ -75,7 +83,9 @@ def picture_of(figure: Figure) -> bytes:
     figure.savefig(buffer, format="png", dpi=100)
     plt.close(figure)
     small = io.BytesIO()
-    Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+        small, format="png", optimize=True
+    )
     return small.getvalue()
 
 
@@ -83,12 +93,15 @@ def pack_layers(network: nn.Sequential) -> list[dict]:
     """The linear layers as half-precision numbers in base64, row by row; between them the script puts SiLU."""
     linears = [layer for layer in network if isinstance(layer, nn.Linear)]
     return [
-        {"weight": _halves(layer.weight), "bias": _halves(layer.bias), "inputs": layer.in_features} for layer in linears
+        {"weight": _halves(layer.weight), "bias": _halves(layer.bias), "inputs": layer.in_features}
+        for layer in linears
     ]
 
 
 def _halves(values: Tensor) -> str:
-    return base64.b64encode(values.detach().cpu().to(torch.float16).numpy().astype("<f2").tobytes()).decode()
+    return base64.b64encode(
+        values.detach().cpu().to(torch.float16).numpy().astype("<f2").tobytes()
+    ).decode()
 
 
 def pack_bits(image: Tensor) -> str:
