@@ -4,7 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-import matplotlib.font_manager  # noqa: F401  on a new machine the first import prints; better here than in a chapter's cell
+# on a new machine the first import prints: better here than in a chapter's cell
+import matplotlib.font_manager  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).resolve().parent
@@ -14,7 +15,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--no-source-cells",
         action="store_true",
-        help="do not compare notebook cells tagged shows-source: they go red at any edit, so they prove nothing about a formula",
+        help="do not compare notebook cells tagged shows-source: they go red at any edit",
     )
 
 
@@ -43,17 +44,24 @@ def mnist_root():
     pytest.skip("all of MNIST is not here; set VAE_MNIST to the folder that holds MNIST/raw")
 
 
-@pytest.fixture(scope="module")  # not longer: while it lives, the main thread has an event loop that runs
+# not longer than a module: while it lives, the main thread has an event loop that runs
+@pytest.fixture(scope="module")
 def browser():
-    """A Chromium. Where there is none the test is skipped, or fails if VAE_REQUIRE_BROWSER is set."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    """A Chromium. Without one the test is skipped, or fails if VAE_REQUIRE_BROWSER is set."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
     if chromium is None:
         if os.environ.get("VAE_REQUIRE_BROWSER"):
             pytest.fail("there is no Chromium on this machine", pytrace=False)
-        pytest.skip("there is no Chromium on this machine (Debian and Ubuntu: apt install chromium)")
+        pytest.skip(
+            "there is no Chromium on this machine (Debian and Ubuntu: apt install chromium)"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        opened = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
         yield opened
         opened.close()

@@ -1,11 +1,14 @@
-"""How do time and memory grow? With the number of images, of processes, and of samples K. Stores scaling.json.
+"""How do time and memory grow with the numbers of images, of processes, and of samples K?
 
-Training: a 784-400-20 VAE, black-and-white digits (MNIST, threshold ½). An epoch is timed as half the difference between a run of
-three epochs and a run of one, so that what is done once does not count. By images: batches of 128, all cores, one process. By
-processes (`torchrun`, gloo): one core each, with batches of 128 and of 1,024. Evaluation: the most memory that a process held
-while it estimated log p(x) of 100 images with K samples, less what it held before. Every measurement has a process of its own;
-rounds are interleaved, and each round's value is stored. What is reported is the least of them: whatever else the machine does can
-only add to it.
+This stores scaling.json.
+
+Training: a 784-400-20 VAE, black-and-white digits (MNIST, threshold ½). An epoch is timed as half
+the difference between a run of three epochs and a run of one, so that what is done once does not
+count. By images: batches of 128, all cores, one process. By processes (`torchrun`, gloo): one core
+each, with batches of 128 and of 1,024. Evaluation: the most memory that a process held while it
+estimated log p(x) of 100 images with K samples, less what it held before. Every measurement has a
+process of its own; rounds are interleaved, and each round's value is stored. What is reported is
+the least of them: whatever else the machine does can only add to it.
 
     python benchmarks/scaling.py --root FOLDER        FOLDER holds MNIST as torchvision stores it
 """
@@ -24,7 +27,7 @@ import torch
 import torch.distributed as dist
 from speed import HERE, cores, digits, networks, processor
 
-from vae_core import fit, importance_log_likelihood
+from vae_core import Settings, fit, importance_log_likelihood
 
 IMAGES = (5_000, 15_000, 60_000)
 BATCHES = (128, 1_024)
@@ -37,7 +40,7 @@ def epoch(images, batch_size):
     for epochs in (1, 3):
         model, generator = networks(), torch.Generator().manual_seed(0)
         start = time.perf_counter()
-        fit(model, images, epochs, batch_size, generator=generator, progress=False)
+        fit(model, images, Settings(epochs, batch_size), generator=generator, progress=False)
         taken.append(time.perf_counter() - start)
     return (taken[1] - taken[0]) / 2
 
@@ -46,7 +49,8 @@ def worker(given):
     """One measurement, in a process of its own; the first process prints it."""
     torch.manual_seed(0)
     if given.worker == "memory":
-        model, x = networks(), torch.bernoulli(torch.full((100, 784), 0.1))  # memory does not depend on what is drawn
+        model = networks()
+        x = torch.bernoulli(torch.full((100, 784), 0.1))  # what is drawn does not change memory
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         importance_log_likelihood(model, x, given.samples)
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * rss_unit() / 2**20)
@@ -83,8 +87,12 @@ def measure(root, kind, threads, processes=None, **settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)"
+    )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--output", type=Path, default=HERE / "scaling.json")
     parser.add_argument("--worker", choices=("epoch", "memory"), help=argparse.SUPPRESS)
@@ -101,12 +109,17 @@ def main():
         for processes in range(1, cores_here + 1):
             job = {"kind": "epoch", "threads": 1, "processes": processes, "batch_size": batch}
             jobs[f"processes, batches of {batch}", processes] = job
-    jobs |= {("samples", k): {"kind": "memory", "threads": cores_here, "samples": k} for k in SAMPLES}
+    jobs |= {
+        ("samples", k): {"kind": "memory", "threads": cores_here, "samples": k} for k in SAMPLES
+    }
     found = {name: [] for name in jobs}
     for number in range(given.rounds):
         for name, job in jobs.items():
             found[name].append(measure(given.root, **job))
-            print(f"round {number + 1} of {given.rounds}, {name[0]} {name[1]:,}: {found[name][-1]}", flush=True)
+            print(
+                f"round {number + 1} of {given.rounds}, {name[0]} {name[1]:,}: {found[name][-1]}",
+                flush=True,
+            )
     record = {
         "command": "python benchmarks/scaling.py",
         "date": date.today().isoformat(),

@@ -1,10 +1,14 @@
-"""How fast is one epoch of `fit`, beside other libraries? `make benchmark` runs this and stores speed.json.
+"""How fast is one epoch of `fit`, beside other libraries?
 
-The work: a 784-400-20 VAE with SiLU, 60,000 black-and-white digits (MNIST, threshold ½), batches of 128, fused Adam with rate
-1e-3, KL in closed form, two epochs of which the second is timed. Every contestant runs in a process of its own; rounds are
-interleaved. All must reach the same training ELBO. pythae and the loop in the style of pytorch/examples read the digits as they
-do by themselves; Pyro, which has no loader, and the other loops take slices of a tensor. Two rows bound what any loop of these operations
-can reach: the step with its derivatives written by hand, without autograd, modules or checks; and the matrix products alone.
+`make benchmark` runs this and stores speed.json.
+
+The work: a 784-400-20 VAE with SiLU, 60,000 black-and-white digits (MNIST, threshold ½), batches of
+128, fused Adam with rate 1e-3, KL in closed form, two epochs of which the second is timed. Every
+contestant runs in a process of its own; rounds are interleaved. All must reach the same training
+ELBO. pythae and the loop in the style of pytorch/examples read the digits as they do by themselves;
+Pyro, which has no loader, and the other loops take slices of a tensor. Two rows bound what any loop
+of these operations can reach: the step with its derivatives written by hand, without autograd,
+modules or checks; and the matrix products alone.
 """
 
 import argparse
@@ -49,21 +53,22 @@ def networks():
 
     from vae_core import VAE
 
-    return VAE(LATENT, (HIDDEN,), "bernoulli", generator=torch.Generator().manual_seed(0))
+    return VAE.mlp(LATENT, (HIDDEN,), "bernoulli", generator=torch.Generator().manual_seed(0))
 
 
 def ours(images, root, precision="float32"):
     """Our own `fit`."""
     import torch
 
-    from vae_core import fit
+    from vae_core import Settings, fit
 
     model, generator = networks(), torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        for epochs in (1, 2):  # the second call reads the checkpoint, trains one epoch and writes it again
+        path = Path(folder) / "run.pt"
+        for epochs in (1, 2):  # the second reads the checkpoint, trains an epoch and writes it
             start = time.perf_counter()
-            settings = {"epochs": epochs, "batch_size": BATCH, "learning_rate": RATE, "precision": getattr(torch, precision)}
-            fit(model, images, **settings, generator=generator, checkpoint=f"{folder}/run.pt", progress=False)
+            settings = Settings(epochs, BATCH, RATE, precision=precision)
+            fit(model, images, settings, generator=generator, checkpoint=path, progress=False)
             seconds = time.perf_counter() - start
     return model, seconds
 
@@ -90,7 +95,7 @@ def pythae(images, root):
     class Encoder(BaseEncoder):
         def __init__(self):
             super().__init__()
-            self.layers = inner.encoder
+            self.layers = inner.encoder[:-1]  # without the head, which gives a distribution
 
         def forward(self, x):
             mean, log_var = self.layers(x.flatten(1)).chunk(2, -1)
@@ -99,7 +104,7 @@ def pythae(images, root):
     class Decoder(BaseDecoder):
         def __init__(self):
             super().__init__()
-            self.layers = inner.decoder
+            self.layers = inner.decoder[:-1]
 
         def forward(self, z):
             return ModelOutput(reconstruction=self.layers(z).sigmoid().reshape(-1, 1, 28, 28))
@@ -108,9 +113,14 @@ def pythae(images, root):
     data = BaseDataset(images.reshape(-1, 1, 28, 28), torch.zeros(len(images)))
     with tempfile.TemporaryDirectory() as folder:
         settings = BaseTrainerConfig(
-            output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=RATE, optimizer_cls="Adam",
-            optimizer_params={"fused": True}, no_cuda=True,
-        )  # fmt: skip
+            output_dir=folder,
+            num_epochs=1,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            optimizer_cls="Adam",
+            optimizer_params={"fused": True},
+            no_cuda=True,
+        )
         trainer = BaseTrainer(VAE(config, Encoder(), Decoder()), data, training_config=settings)
         trainer.prepare_training()
         seconds = []
@@ -130,18 +140,19 @@ def pyro(images, root):
     from pyro.optim import Adam
 
     inner = networks()
+    encoder, decoder = inner.encoder[:-1], inner.decoder[:-1]
 
     def model(x):
-        pyro_.module("decoder", inner.decoder)
+        pyro_.module("decoder", decoder)
         with pyro_.plate("data", len(x)):
             prior = distributions.Normal(x.new_zeros(len(x), LATENT), 1.0).to_event(1)
             z = pyro_.sample("z", prior)
-            pyro_.sample("x", distributions.Bernoulli(logits=inner.decoder(z)).to_event(1), obs=x)
+            pyro_.sample("x", distributions.Bernoulli(logits=decoder(z)).to_event(1), obs=x)
 
     def guide(x):
-        pyro_.module("encoder", inner.encoder)
+        pyro_.module("encoder", encoder)
         with pyro_.plate("data", len(x)):
-            mean, log_var = inner.encoder(x).chunk(2, -1)
+            mean, log_var = encoder(x).chunk(2, -1)
             pyro_.sample("z", distributions.Normal(mean, (0.5 * log_var).exp()).to_event(1))
 
     pyro_.clear_param_store()
@@ -156,7 +167,7 @@ def pyro(images, root):
 
 
 def examples(images, root):
-    """A loop as in pytorch/examples: torchvision's data set with a transform for each image, sigmoid, BCE, sum."""
+    """A loop as in pytorch/examples: torchvision's data set, a transform for each image, BCE."""
     import torch
     import torch.nn.functional as F
     from torch import nn
@@ -171,7 +182,9 @@ def examples(images, root):
             self.first, self.last = inner.encoder[0], inner.decoder[2]
             self.back = inner.decoder[0]
             self.mean, self.log_var = nn.Linear(HIDDEN, LATENT), nn.Linear(HIDDEN, LATENT)
-            for head, weight, bias in zip((self.mean, self.log_var), inner.encoder[2].weight.chunk(2), inner.encoder[2].bias.chunk(2)):
+            both = inner.encoder[2]
+            parts = zip(both.weight.chunk(2), both.bias.chunk(2), strict=True)
+            for head, (weight, bias) in zip((self.mean, self.log_var), parts, strict=True):
                 head.weight.data.copy_(weight.data)
                 head.bias.data.copy_(bias.data)
 
@@ -210,15 +223,16 @@ def plain(images, root):
     import torch.nn.functional as F
 
     inner = networks()
+    encoder, decoder = inner.encoder[:-1], inner.decoder[:-1]
     optimizer = torch.optim.Adam(inner.parameters(), lr=RATE, fused=True)
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
         for rows in torch.randperm(len(images)).split(BATCH):
             x = images[rows]
-            mean, log_var = inner.encoder(x).chunk(2, -1)
+            mean, log_var = encoder(x).chunk(2, -1)
             z = mean + torch.randn_like(mean) * torch.exp(0.5 * log_var)
-            loss = F.binary_cross_entropy_with_logits(inner.decoder(z), x, reduction="sum")
+            loss = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
             loss = (loss - 0.5 * (1 + log_var - mean**2 - log_var.exp()).sum()) / len(x)
             optimizer.zero_grad()
             loss.backward()
@@ -228,7 +242,7 @@ def plain(images, root):
 
 
 def by_hand(images, root):
-    """The same step without autograd: every derivative written out, all products into buffers that are there already."""
+    """The same step without autograd: derivatives written out, products into buffers."""
     import torch
     import torch.nn.functional as F
 
@@ -236,7 +250,7 @@ def by_hand(images, root):
     inner = networks()
     parameters = [p.data for p in inner.parameters()]
     first, first_bias, heads, heads_bias, back, back_bias, last, last_bias = parameters
-    for parameter, tensor in zip(inner.parameters(), parameters):
+    for parameter, tensor in zip(inner.parameters(), parameters, strict=True):
         parameter.grad = torch.zeros_like(tensor)
     gradients = [p.grad for p in inner.parameters()]
     optimizer = torch.optim.Adam(inner.parameters(), lr=RATE, fused=True)
@@ -265,13 +279,19 @@ def by_hand(images, root):
             logits = torch.addmm(last_bias, hidden_z, last.T)
             norm = torch.exp(-logits.abs()).add_(1).unflatten(-1, (16, -1)).prod(-2).log().sum()
             var = std**2
-            total += norm - (x * logits).sub_(logits.clamp(min=0)).sum() + 0.5 * (mean**2 + var - log_var - 1).sum()
+            total += (
+                norm
+                - (x * logits).sub_(logits.clamp(min=0)).sum()
+                + 0.5 * (mean**2 + var - log_var - 1).sum()
+            )
             gradient = torch.sigmoid(logits).sub_(x).div_(len(x))
             layer(6, hidden_z, gradient)
             gradient = silu_gradient(gradient @ last, before_z)
             layer(4, z, gradient)
             for_z = gradient @ back
-            gradient = torch.cat([for_z + mean / len(x), 0.5 * (for_z * shift + (var - 1) / len(x))], 1)
+            gradient = torch.cat(
+                [for_z + mean / len(x), 0.5 * (for_z * shift + (var - 1) / len(x))], 1
+            )
             layer(2, hidden_x, gradient)
             layer(0, x, silu_gradient(gradient @ heads, before_x))
             optimizer.step()
@@ -280,7 +300,7 @@ def by_hand(images, root):
 
 
 def matmuls(images, root):
-    """Nothing but the matrix products of one epoch: forward, and backward for weights and for layers below."""
+    """Nothing but the matrix products of one epoch: forward, backward for weights and layers."""
     import torch
 
     torch.set_grad_enabled(False)
@@ -311,7 +331,9 @@ def run_one(name, root):
     if model is not None:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(0)
-            parts = [elbo(model, part, generator=generator).elbo for part in images[:20_000].split(1000)]
+            parts = [
+                elbo(model, part, generator=generator).elbo for part in images[:20_000].split(1000)
+            ]
         reached = torch.cat(parts).mean().item()
     print(json.dumps({"seconds": seconds, "elbo": reached}))
 
@@ -323,9 +345,18 @@ def has_bfloat16():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)")
-    parser.add_argument("--peers", type=Path, default=Path(sys.executable), help="the Python that has pythae and Pyro")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)"
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=Path(sys.executable),
+        help="the Python that has pythae and Pyro",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=HERE / "speed.json")
     parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
@@ -336,26 +367,39 @@ def main():
     contestants = [name for name in NAMES if name != "ours_bfloat16" or has_bfloat16()]
     seconds, elbos = {name: [] for name in contestants}, {}
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores())}
-    environment.pop("OMP_WAIT_POLICY", None)  # the Makefile's is for cores that are shared; here nothing else runs
+    # the Makefile's is for cores that are shared; here nothing else runs
+    environment.pop("OMP_WAIT_POLICY", None)
     for number in range(given.rounds):
-        for name in contestants[number % len(contestants) :] + contestants[: number % len(contestants)]:
+        first = number % len(contestants)
+        for name in contestants[first:] + contestants[:first]:
             python = given.peers if name in ("pythae", "pyro") else sys.executable
-            command = [str(python), "-W", "ignore", __file__, "--one", name, "--root", str(given.root)]
+            command = [str(python), "-W", "ignore", __file__]
+            command += ["--one", name, "--root", str(given.root)]
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
             result = json.loads(done.stdout.strip().splitlines()[-1])
             seconds[name].append(round(result["seconds"], 3))
             elbos[name] = result["elbo"]
-            print(f"round {number + 1} of {given.rounds}, {NAMES[name]}: {result['seconds']:.2f} s", flush=True)
+            print(
+                f"round {number + 1} of {given.rounds}, {NAMES[name]}: {result['seconds']:.2f} s",
+                flush=True,
+            )
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     print(f"\n{'one epoch':45} {'median':>8} {'times ours':>11} {'train ELBO':>11}")
     for name in contestants:
         reached = "" if elbos[name] is None else f"{elbos[name]:11.2f}"
-        print(f"{NAMES[name]:45} {medians[name]:6.2f} s {medians[name] / medians['ours']:11.2f} {reached}")
-    off = [name for name in contestants if elbos[name] is not None and abs(elbos[name] / elbos["ours"] - 1) > 0.01]
+        times = medians[name] / medians["ours"]
+        print(f"{NAMES[name]:45} {medians[name]:6.2f} s {times:11.2f} {reached}")
+    off = [
+        name
+        for name in contestants
+        if elbos[name] is not None and abs(elbos[name] / elbos["ours"] - 1) > 0.01
+    ]
     if off:
-        sys.exit(f"not the same work: the training ELBO of {', '.join(off)} differs by more than 1 %")
+        sys.exit(
+            f"not the same work: the training ELBO of {', '.join(off)} differs by more than 1 %"
+        )
     peers = {name: medians[name] / medians["ours"] for name in PEERS}
     print(f"\nours is {min(peers.values()):.2f} times as fast as the fastest of {', '.join(peers)}")
     record = {
@@ -385,7 +429,9 @@ def processor():
 
 def _versions(peers):
     code = "import importlib.metadata as m; print(m.version('pythae'), m.version('pyro-ppl'))"
-    theirs = subprocess.run([str(peers), "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    theirs = subprocess.run(
+        [str(peers), "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     own = {name: version(name).split("+")[0] for name in ("torch", "torchvision")}
     return {**own, "pythae": theirs[0], "pyro-ppl": theirs[1], "python": platform.python_version()}
 

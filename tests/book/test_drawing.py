@@ -14,7 +14,7 @@ from vae_core import VAE, Decomposition, History
 
 
 def drawn(figure):
-    """The figure, after all of it was really drawn: bad mathematics or missing glyphs show up here alone."""
+    """The figure, after all of it was drawn: bad mathematics or missing glyphs show here alone."""
     assert isinstance(figure, Figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=60)
@@ -32,66 +32,92 @@ def test_show_images_shows_each_image_on_one_grey_scale(digits):
     assert len(figure.axes) == 6
     for ax, image in zip(figure.axes, torch.cat(rows)):
         (shown,) = ax.images
-        assert np.array_equal(shown.get_array(), image.reshape(28, 28)) and shown.get_clim() == (0, 1)
+        assert np.array_equal(shown.get_array(), image.reshape(28, 28)) and shown.get_clim() == (
+            0,
+            1,
+        )
     assert [figure.axes[i].get_ylabel() for i in (0, 3)] == ["data", "half"]
     assert [ax.get_title() for ax in figure.axes] == ["a", "b", "c", "", "", ""]
 
 
-@pytest.mark.parametrize("sizes, labels", [((3, 2), ["a", "b"]), ((3, 3), ["a"]), ((), [])])
+@pytest.mark.parametrize(("sizes", "labels"), [((3, 2), ["a", "b"]), ((3, 3), ["a"]), ((), [])])
 def test_show_images_refuses_rows_that_do_not_match(sizes, labels, digits):
     with pytest.raises(ValueError, match="expected rows of one length"):
         drawing.show_images([digits[:n] for n in sizes], labels)
 
 
 def test_graphical_models_and_derivation_name_their_parts():
-    assert all(part in texts(drawn(drawing.draw_generative_model())) for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)"))
+    assert all(
+        part in texts(drawn(drawing.draw_generative_model()))
+        for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)")
+    )
     derivation = texts(drawn(drawing.draw_derivation()))
-    assert all(drawing.LABELS[name] in derivation for name in ("reconstruction", "kl_prior", "kl_posterior"))
-    assert all(why in derivation for why in ("Bayes' rule", "multiply by one", "rules of logarithms", "never negative"))
+    assert all(
+        drawing.LABELS[name] in derivation
+        for name in ("reconstruction", "kl_prior", "kl_posterior")
+    )
+    assert all(
+        why in derivation
+        for why in ("Bayes' rule", "multiply by one", "rules of logarithms", "never negative")
+    )
     trick = texts(drawn(drawing.draw_reparameterization()))
-    assert all(part in trick for part in (r"z\sim q", r"z=\mu+\sigma\odot\epsilon", "no gradient passes"))
+    assert all(
+        part in trick for part in (r"z\sim q", r"z=\mu+\sigma\odot\epsilon", "no gradient passes")
+    )
 
 
 def test_pipeline_shows_what_the_model_gives(gen, digits):
-    model, x = VAE(3, (8,), generator=gen(0)).requires_grad_(False), digits[5:6]
+    model, x = VAE.mlp(3, (8,), generator=gen(0)).requires_grad_(False), digits[5:6]
     figure = drawn(drawing.draw_pipeline(model, x, gen(1)))
     generator = gen(1)
     q = model.encode(x)
     z = q.mean + q.stddev * torch.randn(1, 3, generator=generator)
     p = model.decode(z)
-    sample = (255 * (p.loc + p.scale * torch.randn(1, 784, generator=generator))).round().clamp(0, 255) / 255
+    sample = (255 * (p.loc + p.scale * torch.randn(1, 784, generator=generator))).round().clamp(
+        0, 255
+    ) / 255
     bars = [[bar.get_height() for bar in ax.patches] for ax in figure.axes if ax.containers]
     assert np.allclose(bars, torch.cat([q.mean, q.stddev, z]), atol=1e-6)
     images = [ax.images[0].get_array().reshape(-1) for ax in figure.axes if ax.images]
     assert np.allclose(images, torch.cat([x, p.loc, p.scale, sample]), atol=1e-6)
 
 
-@pytest.mark.parametrize("pixels, decoder", [(783, "gaussian"), (784, "bernoulli")])
+@pytest.mark.parametrize(("pixels", "decoder"), [(783, "gaussian"), (784, "bernoulli")])
 def test_pipeline_refuses_other_images_and_decoders(pixels, decoder, gen):
     with pytest.raises(ValueError, match="expected"):
-        drawing.draw_pipeline(VAE(2, (8,), decoder, generator=gen(0)), torch.zeros(1, pixels))
+        drawing.draw_pipeline(VAE.mlp(2, (8,), decoder, generator=gen(0)), torch.zeros(1, pixels))
 
 
 def test_derivation_lines_are_drawn_where_they_are(gen):
     spread = {"one": torch.randn(300, generator=gen(0)), "two": torch.full((300,), -3.0)}
     figure = drawn(drawing.plot_derivation_lines({"a": -3.0, "b": -3.5, "c": -2.0}, -3.0, spread))
     left, right = figure.axes
-    assert [line.get_ydata()[0] for line in left.lines] == [-3.0, -3.0] and left.lines[1].get_ydata().tolist() == [-3, -3.5, -2]
+    assert [line.get_ydata()[0] for line in left.lines] == [-3.0, -3.0] and left.lines[
+        1
+    ].get_ydata().tolist() == [-3, -3.5, -2]
     assert [line.get_label() for line in right.lines] == ["one", "two"]
     assert np.array_equal(right.lines[0].get_ydata(), spread["one"][:200])
 
 
 def test_decomposition_bars_have_the_sign_they_add_with():
-    terms = Decomposition(*torch.tensor([[-100.0, -100.0], [-90.0, -80.0], [25.0, 40.0], [15.0, 20.0]]))
+    terms = Decomposition(
+        *torch.tensor([[-100.0, -100.0], [-90.0, -80.0], [25.0, 40.0], [15.0, 20.0]])
+    )
     (ax,) = drawn(drawing.plot_decompositions(terms, ["good", "bad"])).axes
     heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
     assert heights == [[-90, -80], [-25, -40], [15, 20], [-100, -100]]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["good", "bad"] and ax.lines[0].get_ydata()[0] == -100
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["good", "bad"] and ax.lines[
+        0
+    ].get_ydata()[0] == -100
 
 
 @pytest.mark.parametrize("validated", [True, False])
 def test_history_is_drawn_by_epoch(validated):
-    history = History([-9.0, -5.0, -3.0], [0.0, 1.0, 2.0], *([[-9.0, -6.0, -4.0], [0.0, 1.5, 2.5]] if validated else []))
+    history = History(
+        [-9.0, -5.0, -3.0],
+        [0.0, 1.0, 2.0],
+        *([[-9.0, -6.0, -4.0], [0.0, 1.5, 2.5]] if validated else []),
+    )
     figure = drawn(drawing.plot_history(history))
     expected = [  # first epoch and values; the KL from before training on
         [(1, [-5, -3]), (1, [-6, -4])],
@@ -99,7 +125,11 @@ def test_history_is_drawn_by_epoch(validated):
         [(1, [-6, -5]), (1, [-7.5, -6.5])],
     ]
     for ax, lines in zip(figure.axes, expected):
-        drawn_lines = [(int(line.get_xdata()[0]), list(line.get_ydata())) for line in ax.lines if len(line.get_xdata())]
+        drawn_lines = [
+            (int(line.get_xdata()[0]), list(line.get_ydata()))
+            for line in ax.lines
+            if len(line.get_xdata())
+        ]
         assert drawn_lines == lines[: 2 if validated else 1]
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == (["train", "validation"] if validated else ["train"])
@@ -107,25 +137,41 @@ def test_history_is_drawn_by_epoch(validated):
 
 def test_terms_along_a_path_stack_up_to_their_sum():
     coordinate = torch.linspace(1, 3, 5)
-    terms = Decomposition(torch.full((5,), -100.0), -100 - coordinate, 2 * coordinate, 3 * coordinate)
-    figure = drawn(drawing.plot_terms_along([(coordinate, terms), (coordinate - 2, terms)], ["width", "mean"]))
+    terms = Decomposition(
+        torch.full((5,), -100.0), -100 - coordinate, 2 * coordinate, 3 * coordinate
+    )
+    figure = drawn(
+        drawing.plot_terms_along([(coordinate, terms), (coordinate - 2, terms)], ["width", "mean"])
+    )
     assert [ax.get_xscale() for ax in figure.axes] == ["log", "linear"]
     for ax in figure.axes:
         total, reconstruction = (line.get_ydata() for line in ax.lines)
         assert np.allclose(total, -100) and np.allclose(reconstruction, terms.reconstruction)
         prior, posterior = (area.get_paths()[0].vertices[:, 1] for area in ax.collections)
-        assert posterior.max() == pytest.approx(-100) and posterior.min() == pytest.approx(terms.elbo.min())
-        assert prior.max() == pytest.approx(terms.reconstruction.max()) and prior.min() == pytest.approx(terms.elbo.min())
+        assert posterior.max() == pytest.approx(-100) and posterior.min() == pytest.approx(
+            terms.elbo.min()
+        )
+        assert prior.max() == pytest.approx(
+            terms.reconstruction.max()
+        ) and prior.min() == pytest.approx(terms.elbo.min())
 
 
 def test_posteriors_on_a_line_show_both_densities(digits):
     line = torch.linspace(-5, 5, 501)
-    posterior = torch.stack([torch.distributions.Normal(m, 0.3).log_prob(line).exp() for m in (-1.0, 2.0)])
-    guess = torch.stack([torch.distributions.Normal(m, 0.2).log_prob(line).exp() for m in (-1.0, 0.0)])
-    figure = drawn(drawing.plot_posteriors_on_line(digits[:2], ["near", "far"], line, posterior, guess))
+    posterior = torch.stack(
+        [torch.distributions.Normal(m, 0.3).log_prob(line).exp() for m in (-1.0, 2.0)]
+    )
+    guess = torch.stack(
+        [torch.distributions.Normal(m, 0.2).log_prob(line).exp() for m in (-1.0, 0.0)]
+    )
+    figure = drawn(
+        drawing.plot_posteriors_on_line(digits[:2], ["near", "far"], line, posterior, guess)
+    )
     for column, ax in enumerate(figure.axes[2:]):
         assert np.allclose(ax.lines[0].get_ydata(), guess[column])
-        assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(posterior[column].max().item())
+        assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(
+            posterior[column].max().item()
+        )
         low, high = ax.get_xlim()
         assert low < -1 - 0.5 * (1 - column) and high > (-1, 2)[column] + 0.6 and high - low < 9
 
@@ -142,12 +188,18 @@ def test_density_climb_and_remedies_show_their_numbers():
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, -5], [2, 100], [3, 900]]
     figure = drawn(drawing.plot_remedies({"bad": -3000.0, "good": -900.0}))
     good, bad = sorted(figure.axes[0].patches, key=lambda bar: -bar.get_width())
-    assert (bad.get_width(), good.get_width()) == (-3000, -900) and bad.get_facecolor() != good.get_facecolor()
+    assert (bad.get_width(), good.get_width()) == (
+        -3000,
+        -900,
+    ) and bad.get_facecolor() != good.get_facecolor()
     assert "−3,000" in texts(figure) and "−900" in texts(figure)
 
 
 def test_latent_plane_shows_every_code_and_the_prior():
-    codes, labels = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 10
+    codes, labels = (
+        torch.randn(50, 2, generator=torch.Generator().manual_seed(0)),
+        torch.arange(50) % 10,
+    )
     figure = drawn(drawing.plot_latent_plane(codes, labels))
     (points,) = figure.axes[0].collections
     assert np.allclose(points.get_offsets(), codes) and np.array_equal(points.get_array(), labels)
@@ -161,12 +213,14 @@ def test_manifold_is_laid_out_row_by_row():
     expected = np.zeros((84, 84))
     expected[28:56, 56:] = 1
     assert np.array_equal(shown.get_array(), expected)
-    with pytest.raises(ValueError, match="square.*8"):
+    with pytest.raises(ValueError, match=r"square.*8"):
         drawing.show_manifold(images[:8])
 
 
 def test_units_are_ranked_and_coloured():
-    figure = drawn(drawing.plot_units(torch.tensor([0.1, 3.0, 1.0]), torch.tensor([False, True, True])))
+    figure = drawn(
+        drawing.plot_units(torch.tensor([0.1, 3.0, 1.0]), torch.tensor([False, True, True]))
+    )
     bars = figure.axes[0].patches
     assert [round(bar.get_height(), 3) for bar in bars] == [3.0, 1.0, 0.1]
     assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
@@ -176,12 +230,17 @@ def test_likelihoods_are_ranked_and_ours_are_filled():
     figure = drawn(drawing.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["ours", "theirs"]
-    assert [(line.get_xdata()[0], line.get_fillstyle()) for line in ax.lines] == [(85.1, "full"), (86.76, "none")]
+    assert [(line.get_xdata()[0], line.get_fillstyle()) for line in ax.lines] == [
+        (85.1, "full"),
+        (86.76, "none"),
+    ]
     assert "85.10" in texts(figure)
 
 
 def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
-    (ax,) = drawn(drawing.plot_by_samples({"one": {1: -90.0, 5000: -86.0}, "two": {1: -89.0, 5000: -85.0}})).axes
+    (ax,) = drawn(
+        drawing.plot_by_samples({"one": {1: -90.0, 5000: -86.0}, "two": {1: -89.0, 5000: -85.0}})
+    ).axes
     assert ax.get_xscale() == "log"
     assert [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines] == [
         ([1, 5000], [-90, -86]),
@@ -205,7 +264,11 @@ def test_times_are_drawn_from_zero_beside_what_is_proportional():
 
 def test_noise_of_estimators_is_drawn_by_latent_size_and_by_draws():
     ratios = {"early": {2: 4.0, 50: 10.0}, "late": {2: 5.0, 50: 30.0}}
-    left, right = drawn(drawing.plot_gradient_noise(ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}})).axes
+    left, right = drawn(
+        drawing.plot_gradient_noise(
+            ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}}
+        )
+    ).axes
     assert [list(line.get_ydata()) for line in left.lines] == [[4, 10], [5, 30]]
     path, score, once = right.lines
     assert list(path.get_xdata()) == [1, 4] and list(score.get_ydata()) == [20, 9]
@@ -222,7 +285,10 @@ def test_curves_of_training_start_at_the_first_epoch():
 
 
 def test_signal_to_noise_is_drawn_by_draws_and_latent_size():
-    by_latent = {2: {"as it is": {1: 1.0, 64: 0.3}, "doubly": {1: 1.1, 64: 4.0}}, 10: {"as it is": {1: 0.9, 64: 0.5}}}
+    by_latent = {
+        2: {"as it is": {1: 1.0, 64: 0.3}, "doubly": {1: 1.1, 64: 4.0}},
+        10: {"as it is": {1: 0.9, 64: 0.5}},
+    }
     left, right = drawn(drawing.plot_signal_to_noise(by_latent)).axes
     assert [list(line.get_ydata()) for line in left.lines] == [[1, 0.3], [1.1, 4]]
     assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.5]]
@@ -248,9 +314,18 @@ def test_the_bars_of_a_still_picture_lead_to_log_px():
 
 def test_the_still_plane_shows_each_code_in_the_colour_of_its_class():
     means, labels = torch.tensor([[0.0, 1.0], [2.0, 3.0], [1.0, 1.0]]), torch.tensor([7, 7, 2])
-    plane, *pictures = drawn(stills.still_plane(means, labels, torch.zeros(2), torch.full((784,), 0.5))).axes
-    assert plane.lines[0].get_color() == CLASSES[2] and plane.lines[1].get_xydata().tolist() == [[0, 1], [2, 3]]
-    assert [ax.get_title() for ax in pictures] == ["mean of p(x|z)", "sample from it", "variance of each pixel"]
+    plane, *pictures = drawn(
+        stills.still_plane(means, labels, torch.zeros(2), torch.full((784,), 0.5))
+    ).axes
+    assert plane.lines[0].get_color() == CLASSES[2] and plane.lines[1].get_xydata().tolist() == [
+        [0, 1],
+        [2, 3],
+    ]
+    assert [ax.get_title() for ax in pictures] == [
+        "mean of p(x|z)",
+        "sample from it",
+        "variance of each pixel",
+    ]
     assert pictures[2].images[0].get_clim() == (0, 0.25)
 
 
@@ -272,11 +347,15 @@ CURVES = dict.fromkeys(FOUR, torch.tensor([1.0, 2.0]))
     ],
 )
 def test_a_series_without_a_style_of_its_own_is_refused_and_not_left_out(draw):
-    with pytest.raises(ValueError, match="expected at most [23] series, got 4: one, two, three, four"):
+    with pytest.raises(
+        ValueError, match=r"expected at most [23] series, got 4: one, two, three, four"
+    ):
         draw()
 
 
 def test_an_image_without_a_name_is_refused_and_not_left_out(digits):
     line = torch.linspace(-1, 1, 5)
     with pytest.raises(ValueError, match="shorter"):
-        drawing.plot_posteriors_on_line(digits[:3], ["one", "two"], line, torch.ones(3, 5), torch.ones(3, 5))
+        drawing.plot_posteriors_on_line(
+            digits[:3], ["one", "two"], line, torch.ones(3, 5), torch.ones(3, 5)
+        )

@@ -1,4 +1,4 @@
-"""The labs, run as a kernel runs them: controls, progress, a picture, errors that keep the last result, cancelling."""
+"""The labs as a kernel runs them: controls, progress, pictures, errors, and what is cancelled."""
 
 import asyncio
 import io
@@ -12,7 +12,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image as Pictures
 
 import labs
-from vae_core import add_pixel_noise, binarize, load_digits, load_pretrained
+from deeper import add_pixel_noise
+from vae_core import binarize, load_digits, load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,7 @@ def set_controls(lab, values):
         lab.controls[name].value = value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_lab_runs_and_shows(lab_of, name):
     lab = lab_of[name]()
@@ -60,7 +62,10 @@ def test_a_lab_runs_and_shows(lab_of, name):
     asyncio.run(lab.run())
     assert lab.progress.value == 1 and lab.progress.bar_style == "success"
     assert re.search(SAYS[name], lab.message.value), lab.message.value
-    assert Pictures.open(io.BytesIO(lab.picture.value)).width > 300 and lab.picture.layout.display == ""
+    assert (
+        Pictures.open(io.BytesIO(lab.picture.value)).width > 300
+        and lab.picture.layout.display == ""
+    )
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -70,6 +75,7 @@ def test_a_lab_is_a_sentence_on_a_static_page(lab_of, name):
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
+@pytest.mark.slow
 def test_own_q_moves_only_the_third_term_and_the_elbo(lab_of):
     found = []
     for push in (0.0, 1.0):
@@ -82,6 +88,7 @@ def test_own_q_moves_only_the_third_term_and_the_elbo(lab_of):
     assert my_elbo + mine == pytest.approx(log_px, abs=0.02)
 
 
+@pytest.mark.slow
 def test_beta_changes_what_is_learned(lab_of):
     kl = []
     for beta in (0.1, 10.0):
@@ -101,7 +108,10 @@ def test_what_cannot_be_run_is_said_and_the_last_result_stays():
     lab = labs.Lab(failing, {"share": labs.widgets.FloatSlider(0.5)})
     lab.picture.value = b"the last result"
     asyncio.run(lab.run())
-    assert lab.message.value == "<b>This cannot be run:</b> expected &lt;less&gt;. The last result stays."
+    assert (
+        lab.message.value
+        == "<b>This cannot be run:</b> expected &lt;less&gt;. The last result stays."
+    )
     assert lab.picture.value == b"the last result" and lab.progress.bar_style == "danger"
 
 
@@ -134,13 +144,27 @@ def test_running_again_cancels_the_last_run():
     assert begun == [0.5, 1.0] and ended == [1.0]
 
 
+PRESS = """
+import labs
+from vae_core import binarize, load_digits, load_pretrained
+
+x = binarize(load_digits("test").images[:5])
+lab = labs.bound_lab(load_pretrained().model, x)
+lab.controls["digits"].value = 2
+lab.controls["most"].value = 10
+lab.button.click()
+print(lab.progress.value)
+lab
+"""
+
+
+@pytest.mark.slow
 def test_a_lab_runs_in_a_kernel_when_its_button_is_pressed():
-    """In a kernel, where a loop runs: the press returns at once, and the next cell can wait for the result."""
-    first = "import labs\nfrom vae_core import load_digits, load_pretrained, binarize\nx = binarize(load_digits('test').images[:5])\n"
-    first += "lab = labs.bound_lab(load_pretrained().model, x)\nlab.controls['digits'].value = 2\nlab.controls['most'].value = 10\n"
-    first += "lab.button.click()\nprint(lab.progress.value)\nlab"
-    notebook = new_notebook(cells=[new_code_cell(first), new_code_cell("await lab.task\nprint(lab.progress.value, lab.message.value)")])
-    beside = {"metadata": {"path": str(Path(labs.__file__).parent)}}  # a chapter runs in its own folder, where labs is
+    """In a kernel, where a loop runs: the press returns at once; the next cell can wait for it."""
+    second = "await lab.task\nprint(lab.progress.value, lab.message.value)"
+    notebook = new_notebook(cells=[new_code_cell(PRESS), new_code_cell(second)])
+    # a chapter runs in its own folder, where labs is
+    beside = {"metadata": {"path": str(Path(labs.__file__).parent)}}
     done = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=beside).execute()
     pressed, shown = done.cells[0].outputs
     assert pressed.text == "0.0\n" and "application/vnd.jupyter.widget-view+json" in shown.data

@@ -1,4 +1,4 @@
-"""The launch and repository buttons of a built page: they take their address from the git remote, and never its token."""
+"""The launch buttons of a built page take their address from the git remote, never its token."""
 
 import re
 import shutil
@@ -26,10 +26,14 @@ Lab()
 
 
 def built(folder, remote):
-    """A book of one page with our configuration, in a repository with this remote; the page, and what the build said."""
+    """A page, with our configuration and this remote, and what its build said."""
     (folder / "book").mkdir()
     for name in ("_ext", "_static"):
-        shutil.copytree(ROOT / "book" / name, folder / "book" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "book" / name,
+            folder / "book" / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     shutil.copy(ROOT / "_config.yml", folder)
     (folder / "book" / "references.bib").write_text("", encoding="utf-8")
     (folder / "_toc.yml").write_text("format: jb-book\nroot: book/page\n", encoding="utf-8")
@@ -40,7 +44,9 @@ def built(folder, remote):
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    return (folder / "_build" / "html" / "book" / "page.html").read_text(encoding="utf-8"), done.stdout + done.stderr
+    return (folder / "_build" / "html" / "book" / "page.html").read_text(
+        encoding="utf-8"
+    ), done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -48,8 +54,18 @@ def test_a_fork_launches_itself_and_keeps_its_token(tmp_path):
     page, _ = built(tmp_path, "https://someone:ghp_secret@github.com/a-fork/of-this.git")
     links = set(re.findall(r'href="(https://[^"]+)"', page))
     assert "https://github.com/a-fork/of-this" in links
-    launch = [link for link in links if link.startswith("https://mybinder.org/v2/gh/a-fork/of-this/main?urlpath=lab/tree/book/page")]
-    assert launch and 'A lab. <a href="https://mybinder.org/v2/gh/a-fork/of-this/main?urlpath=lab/tree/book/page.ipynb">' in page
+    launch = [
+        link
+        for link in links
+        if link.startswith(
+            "https://mybinder.org/v2/gh/a-fork/of-this/main?urlpath=lab/tree/book/page"
+        )
+    ]
+    assert (
+        launch
+        and 'A lab. <a href="https://mybinder.org/v2/gh/a-fork/of-this/main?urlpath=lab/tree/book/page.ipynb">'
+        in page
+    )
     assert "ghp_secret" not in page and "someone" not in page
 
 
@@ -57,4 +73,6 @@ def test_a_fork_launches_itself_and_keeps_its_token(tmp_path):
 def test_without_a_public_remote_there_are_no_buttons_and_a_hint(tmp_path):
     page, said = built(tmp_path, "")
     assert "mybinder" not in page and "https://github.com" not in page
-    assert "no public git remote named origin" in said and "WARNING: " not in said.replace("IPKernelApp] WARNING", "")
+    assert "no public git remote named origin" in said and "WARNING: " not in said.replace(
+        "IPKernelApp] WARNING", ""
+    )
