@@ -56,4 +56,5 @@ def test_cosine_rises_to_its_peak_and_falls():
     assert 0 < rates[0] < 1e-5 and max(rates) == pytest.approx(2e-3)
     assert rates.index(max(rates)) == 100
     assert rates[:101] == sorted(rates[:101]) and rates[100:] == sorted(rates[100:])[::-1]
+    assert rates[50] == pytest.approx(2e-3 * 0.5005)
     assert rates[550] == pytest.approx(2e-3 * 0.505) and rates[-1] == pytest.approx(2e-5, rel=0.01)
