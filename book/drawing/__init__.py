@@ -21,7 +21,7 @@ from drawing.gradients import (
     plot_signal_to_noise,
     plot_training_by_estimator,
 )
-from drawing.images import show_images, show_three_terms
+from drawing.images import draw_image, show_images, show_three_terms
 from drawing.posteriors import (
     GridPosterior,
     plot_bounds,
@@ -34,7 +34,7 @@ from drawing.posteriors import (
 )
 from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
 from drawing.source import show_source
-from drawing.style import COLORS, LABELS
+from drawing.style import COLORS, INK, LABELS, OTHERS
 from drawing.terms import (
     plot_decompositions,
     plot_derivation_lines,
@@ -45,10 +45,13 @@ from drawing.terms import (
 
 __all__ = [
     "COLORS",
+    "INK",
     "LABELS",
+    "OTHERS",
     "GridPosterior",
     "draw_derivation",
     "draw_generative_model",
+    "draw_image",
     "draw_pipeline",
     "draw_reparameterization",
     "plot_bounds",

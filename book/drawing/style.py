@@ -10,7 +10,13 @@ COLORS = {
     "kl_prior": "#d55e00",
     "kl_posterior": "#009e73",
     "likelihood": "#333333",
+    "q": "#b58900",
+    "posterior": "#7b3294",
+    "prior": "#888888",
+    "gradient": "#cc3311",
 }
+INK = "#333333"  # of text, axes and log p(x)
+OTHERS = ("#8c510a", "#5c6bc0", "#c2568f", "#708238")  # estimators, data sets, models
 LABELS = {
     "reconstruction": r"$\mathbb{E}_q[\log\,p(x|z)]$",
     "kl_prior": r"$\mathrm{KL}(q(z|x)\,\Vert\,p(z))$",
