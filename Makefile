@@ -8,6 +8,8 @@ FOLDER := $(shell pwd | cksum | cut -d' ' -f1)
 BOOK := $(VENV)/.ready-book-$(FOLDER)
 TEST := $(VENV)/.ready-test-$(FOLDER)
 DEV := $(VENV)/.ready-dev-$(FOLDER)
+# Beside them: what opens a chapter with a kernel.
+LAB := $(VENV)/.ready-lab-$(FOLDER)
 # Not usable: no pip, an older Python, or a vae_core that an interrupted pip took out and did not put back.
 USABLE := $(shell $(RUN) -P -c 'import pip, sys; from importlib.metadata import version; version("vae_core"); print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
 
@@ -25,13 +27,14 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help book test check check-style check-types check-imports check-spelling check-tests format
+.PHONY: help book lab test check check-style check-types check-imports check-spelling check-tests format
 .PHONY: notebooks pretrained benchmark seeds binder clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book        environment, every chapter executed, HTML in _build/html/index.html"
+	@echo "make lab         environment, JupyterLab with the chapters: change them, and use their labs"
 	@echo "make test        environment, all tests: package, notebooks and (when built) pages; ARGS='-k name' for pytest"
 	@echo "make check       environment, style, types, order of imports, spelling and the fast tests"
 	@echo "make format      rewrite code and cells in the style that make check wants"
@@ -52,6 +55,9 @@ book: $(BOOK)
 	  { status=$$?; rm -f _build/html/index.html; echo "The book was NOT built: see the messages above."; exit $$status; }
 	@test -s _build/html/index.html || { echo "The book was NOT built: there is no _build/html/index.html."; exit 1; }
 	@echo "The book is ready: open _build/html/index.html in a browser."
+
+lab: $(LAB)
+	@$(VENV)/bin/jupyter lab $(ARGS) book
 
 test: $(TEST)
 	@$(RUN) -m pytest --nbval $(ARGS)
@@ -131,6 +137,12 @@ $(BOOK): constraints.txt pyproject.toml
 	@rm -f $@
 	@$(RUN) -m pip install -c constraints.txt -e ".[book]"
 	@$(RUN) -c 'import matplotlib.font_manager'  # the first import lists the machine's fonts, which may take long and say so
+	@touch $@
+
+$(LAB): $(BOOK)
+	@echo "Adding JupyterLab ..."
+	@rm -f $@
+	@$(RUN) -m pip install --quiet -c constraints.txt -e ".[lab]"
 	@touch $@
 
 # pip adds what is missing, and changes nothing that is there: every version is fixed.
