@@ -31,7 +31,7 @@ def texts(output):
     return [
         str(value)
         for mime, value in output.get("data", {}).items()
-        if mime not in ("image/png", "image/jpeg")
+        if not mime.startswith("image/")
     ]
 
 

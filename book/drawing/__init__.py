@@ -1,4 +1,7 @@
-"""Figures. Each function draws one figure of the book and returns it; none computes a result."""
+"""Figures. Each function draws one figure of the book and returns it; none computes a result.
+
+Where a notebook imports this, all its figures are shown as SVG with a light and a dark scheme.
+"""
 
 from drawing.decoders import (
     plot_density_climb,
@@ -35,6 +38,7 @@ from drawing.posteriors import (
 from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
 from drawing.source import show_source
 from drawing.style import COLORS, INK, LABELS, OTHERS
+from drawing.svg import show_figures_as_svg, to_svg
 from drawing.terms import (
     plot_decompositions,
     plot_derivation_lines,
@@ -84,4 +88,7 @@ __all__ = [
     "show_manifold",
     "show_source",
     "show_three_terms",
+    "to_svg",
 ]
+
+show_figures_as_svg()

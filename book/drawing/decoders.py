@@ -99,7 +99,7 @@ def show_manifold(images: Tensor) -> Figure:
         raise ValueError(f"expected a square number of images, got {len(images)}")
     figure, ax = plt.subplots(figsize=(4.6, 4.6), layout="constrained")
     picture = images.reshape(side, side, 28, 28).transpose(1, 2).reshape(28 * side, 28 * side)
-    ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+    ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="none")
     ax.set(xticks=[], yticks=[], xlabel="quantiles of $z_1$", ylabel="quantiles of $z_2$")
     return figure
 

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from drawing.images import draw_image
-from drawing.style import BOX, COLORS, FORWARD, GRADIENT, LABELS
+from drawing.style import BOX, COLORS, INK, LABELS
 from vae_core import VAE, DiscretizedGaussian, check_images
 
 
@@ -118,7 +118,7 @@ def draw_pipeline(model: VAE, x: Tensor, generator: torch.Generator | None = Non
         ax.bar(latents, values.numpy(), color=color)
         ax.set(xticks=[], yticks=[], title=name)
     ax = figure.add_axes((0.445, 0.37, 0.085, 0.24))
-    ax.bar(latents, z[0].numpy(), color=GRADIENT)
+    ax.bar(latents, z[0].numpy(), color=COLORS["gradient"])
     ax.set(xticks=[], yticks=[], title=r"sample $z$")
     pictures = (
         ((0.0, 0.34, 0.16, 0.4), x[0], r"image $x$", {}),
@@ -138,7 +138,7 @@ def draw_pipeline(model: VAE, x: Tensor, generator: torch.Generator | None = Non
     overlay = figure.add_axes((0, 0, 1, 1), facecolor="none")
     overlay.set(xlim=(0, 1), ylim=(0, 1))
     overlay.axis("off")
-    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": FORWARD}
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": INK}
     joints = [((0.155, 0.54), (0.19, 0.54)), ((0.285, 0.58), (0.33, 0.68)), ((0.285, 0.5), (0.33, 0.3)),
               ((0.415, 0.68), (0.445, 0.55)), ((0.415, 0.3), (0.445, 0.43)), ((0.53, 0.52), (0.565, 0.53)),
               ((0.66, 0.58), (0.70, 0.7)), ((0.66, 0.5), (0.70, 0.28)), ((0.80, 0.7), (0.845, 0.6)), ((0.80, 0.28), (0.845, 0.46))]  # fmt: skip
@@ -169,7 +169,7 @@ def draw_reparameterization() -> Figure:
     curve = {
         "arrowstyle": "-|>",
         "mutation_scale": 12,
-        "color": GRADIENT,
+        "color": COLORS["gradient"],
         "linewidth": 1.6,
         "linestyle": "--",
     }
@@ -179,12 +179,12 @@ def draw_reparameterization() -> Figure:
             ax.add_patch(
                 FancyArrowPatch((start, height), (end + 0.1, height), connectionstyle=bend, **curve)
             )
-    ax.text(11.2, 5.1, "×", color=GRADIENT, fontsize=20, ha="center", va="center")
+    ax.text(11.2, 5.1, "×", color=COLORS["gradient"], fontsize=20, ha="center", va="center")
     ax.text(
         10.7,
         4.85,
         "no gradient passes the draw",
-        color=GRADIENT,
+        color=COLORS["gradient"],
         fontsize=9,
         ha="right",
         va="center",

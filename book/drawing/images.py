@@ -1,45 +1,59 @@
 """Images, and images beside their numbers."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from drawing.style import COLORS, LABELS
+from drawing.style import COLORS, LABELS, WIDTH
 from vae_core import Decomposition
 
 
 def show_images(
-    rows: Sequence[Tensor], labels: Sequence[str], titles: Sequence[str] = (), height: float = 0.62
+    rows: Sequence[Tensor],
+    labels: Sequence[str],
+    titles: Sequence[str] = (),
+    height: float = 0.75,
 ) -> Figure:
-    """Draw rows of 28×28 images on one grey scale from 0 (black) to 1 (white).
+    """Draw rows of 28×28 images on one grey scale from 0 (black) to 1 (white), as one picture.
 
     Args:
         rows: each `[N, 784]`, all of the same N.
-        labels: what each row is: say whether it shows data, a mean, a sample or a parameter.
+        labels: what each row is, written above it: say whether it shows data, a mean, a sample or
+            a parameter. A row with an empty label stands close to the one above.
         titles: over the columns.
-        height: of a row, in inches.
+        height: of an image in inches, at most; many columns make it smaller.
 
     Raises:
         ValueError: rows of different lengths, or as many labels as rows are not given.
     """
     if len({len(row) for row in rows}) != 1 or len(labels) != len(rows):
-        raise ValueError(
-            f"expected rows of one length and a label each, got {[len(r) for r in rows]} and {len(labels)} labels"
-        )
-    columns = len(rows[0])
-    size = (min(6.9, 1.5 + columns * height), height * len(rows) + 0.3)
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=size, squeeze=False, layout="constrained"
-    )
-    for row, line, label in zip(rows, axes, labels, strict=False):
-        for image, ax in zip(row, line, strict=False):
-            draw_image(ax, image)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    for ax, title in zip(axes[0], titles, strict=False):
-        ax.set_title(title, fontsize="small")
+        given = f"{[len(row) for row in rows]} and {len(labels)} labels"
+        raise ValueError(f"expected rows of one length and a label each, got {given}")
+    gap, columns = 2, len(rows[0])
+    pixels = columns * (28 + gap) - gap
+    scale = min(WIDTH / pixels, height / 28)  # inches a pixel
+    line = math.ceil(0.26 / scale)  # pixels that a line of text takes
+    tops, bottom = [], -gap
+    for i, label in enumerate(labels):
+        tops.append(bottom + gap + (line if label else 0) + (line if titles and not i else 0))
+        bottom = tops[-1] + 28
+    picture = np.full((bottom, pixels), np.nan)  # what holds no image shows the page
+    for top, row in zip(tops, rows, strict=True):
+        for column, image in enumerate(row):
+            left = column * (28 + gap)
+            picture[top : top + 28, left : left + 28] = image.reshape(28, 28).float().numpy()
+    figure = plt.figure(figsize=(pixels * scale, bottom * scale))
+    ax = figure.add_axes((0, 0, 1, 1))
+    _show(ax, picture, vmin=0, vmax=1)
+    for i, (top, label) in enumerate(zip(tops, labels, strict=True)):
+        ax.text(-0.5, top - 0.5 - (line if titles and not i else 0), label, va="bottom")
+    for column, title in enumerate(titles):
+        ax.text(column * (28 + gap) + 13.5, tops[0] - 0.5, title, ha="center", va="bottom")
     return figure
 
 
@@ -70,8 +84,11 @@ def show_three_terms(images: Tensor, terms: Decomposition) -> Figure:
 
 def draw_image(ax: Axes, image: Tensor, **scale) -> None:
     """Draw one 28×28 image on axes of its own; `scale` goes to `imshow`."""
-    ax.imshow(
-        image.reshape(28, 28).float().numpy(), **({"cmap": "gray", "vmin": 0, "vmax": 1} | scale)
-    )
+    _show(ax, image.reshape(28, 28).float().numpy(), **({"vmin": 0, "vmax": 1} | scale))
+
+
+def _show(ax: Axes, picture: np.ndarray, **scale) -> None:
+    """Pixel for pixel, as sharp squares; what is not a number stays transparent."""
+    ax.imshow(picture, **({"cmap": "gray", "interpolation": "none"} | scale))
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

@@ -1,16 +1,30 @@
 """Figures show the numbers they are given, and draw without a warning."""
 
 import io
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 import drawing
 from drawing import stills
-from drawing.style import CLASSES
+from drawing.style import CLASSES, COLORS, DARK, INK, OTHERS, PAPER, WIDTH
 from vae_core import VAE, Decomposition, History
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_book():
+    with mpl.rc_context(fname=BOOK / "matplotlibrc"):
+        yield
 
 
 def drawn(figure):
@@ -26,18 +40,107 @@ def texts(figure):
     return " ".join(text.get_text() for ax in figure.axes for text in ax.texts)
 
 
-def test_show_images_shows_each_image_on_one_grey_scale(digits):
+def example():
+    figure, ax = plt.subplots()
+    ax.plot([1, 2], color=COLORS["q"], label="a line")
+    ax.bar([0, 1], [1, 2], facecolor=COLORS["kl_prior"], edgecolor=COLORS["posterior"], hatch="//")
+    ax.text(0, 1, "black", color="black")
+    ax.set(xlabel="$z_1$", title="title")
+    ax.legend()
+    return figure
+
+
+def test_a_figure_is_the_same_text_at_each_run():
+    one, two = drawing.to_svg(example()), drawing.to_svg(example())
+    assert one == two and one.startswith("<svg")
+    assert "<text" not in one and "metadata" not in one
+    assert not re.search(r"https?://(?!www\.w3\.org/(2000/svg|1999/xlink))", one)
+
+
+def test_a_figure_carries_both_schemes():
+    svg = drawing.to_svg(example())
+    ET.fromstring(svg)
+    rule = re.search(r"@media \(prefers-color-scheme:dark\)\{svg\{(.*?)\}\}", svg)[1]
+    for color in (INK, COLORS["q"], COLORS["kl_prior"], COLORS["posterior"]):
+        name = f"--{color[1:]}"
+        assert f"var({name},{color})" in svg and f"{name}:{DARK[color]};" in rule
+    assert f"fill:{DARK[INK]};" in rule  # what is black names no colour
+    bare = re.findall(r": #[0-9a-f]{6}|fill=\"#", svg)
+    assert not bare, f"colours without a dark twin: {bare}"
+    ground = re.findall(r'<g id="patch_[12]">.*?style="(.*?)"', svg, re.S)
+    assert ground == ["fill: none"] * 2
+
+
+def test_ink_is_the_colour_of_all_that_is_written():
+    keys = [f"{name}.color" for name in ("text", "xtick", "ytick", "hatch")]
+    keys += [f"axes.{name}color" for name in ("label", "edge", "title")]
+    assert {to_hex(mpl.rcParams[key]) for key in keys} == {INK}
+    cycle = [to_hex(c) for c in mpl.rcParams["axes.prop_cycle"].by_key()["color"]]
+    assert cycle == [*OTHERS, INK]
+
+
+def contrast(color, ground):
+    """The contrast of two colours, from 1 to 21, as the guidelines for web pages define it."""
+
+    def light(c):
+        parts = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(c)]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    low, high = sorted((light(color), light(ground)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("color", [*COLORS.values(), *OTHERS])
+def test_every_colour_is_seen_on_both_grounds(color):
+    assert contrast(color, PAPER) >= 3 and contrast(DARK[color], DARK[PAPER]) >= 3
+
+
+def test_no_two_meanings_share_a_colour():
+    for colors in ([*COLORS.values(), *OTHERS], [DARK[c] for c in (*COLORS.values(), *OTHERS)]):
+        assert len(set(colors)) == len(colors)
+
+
+@pytest.mark.slow
+def test_a_notebook_that_imports_drawing_shows_its_figures_as_svg_alone():
+    import nbformat
+    from nbclient import NotebookClient
+
+    draw = "figure = plt.figure(); text = figure.text(0, 0, 'x')"
+    cells = ["import matplotlib.pyplot as plt\nimport drawing", draw, draw, "1"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
+    NotebookClient(
+        book, kernel_name="python3", resources={"metadata": {"path": str(BOOK)}}
+    ).execute()
+    shown = [[set(output.data) for output in cell.outputs] for cell in book.cells]
+    figure = {"image/svg+xml", "text/plain"}
+    assert shown == [[], [figure], [figure], [{"text/plain"}]]
+    one, two = (cell.outputs[0].data["image/svg+xml"] for cell in book.cells[1:3])
+    assert one == two and f"--{INK[1:]}:" in one
+
+
+def test_show_images_is_one_picture_on_one_grey_scale(digits):
     rows = [digits[:3], digits[3:6] * 0.5]
     figure = drawn(drawing.show_images(rows, ["data", "half"], ["a", "b", "c"]))
-    assert len(figure.axes) == 6
-    for ax, image in zip(figure.axes, torch.cat(rows)):
-        (shown,) = ax.images
-        assert np.array_equal(shown.get_array(), image.reshape(28, 28)) and shown.get_clim() == (
-            0,
-            1,
-        )
-    assert [figure.axes[i].get_ylabel() for i in (0, 3)] == ["data", "half"]
-    assert [ax.get_title() for ax in figure.axes] == ["a", "b", "c", "", "", ""]
+    (ax,) = figure.axes
+    (shown,) = ax.images
+    picture = shown.get_array().filled(np.nan)
+    assert shown.get_clim() == (0, 1) and shown.get_interpolation() == "none"
+    height = len(picture)
+    first = height - 28 - np.isfinite(picture[::-1, 0])[28:].argmax() - 28  # below labels, titles
+    for top, row in ((first, rows[0]), (height - 28, rows[1])):
+        for column, image in enumerate(row):
+            left = 30 * column
+            there = picture[top : top + 28, left : left + 28]
+            assert np.array_equal(there, image.reshape(28, 28))
+    assert np.isfinite(picture).sum() == 6 * 784  # the ground of the rest is the page's
+    assert [text.get_text() for text in ax.texts] == ["data", "half", "a", "b", "c"]
+    assert drawing.to_svg(figure).count("<image") == 1
+
+
+def test_many_images_are_no_wider_than_a_page_and_few_no_larger_than_asked(digits):
+    many = drawing.show_images([digits[:20]], ["data"])
+    few = drawing.show_images([digits[:2]], ["data"], height=0.5)
+    assert many.get_figwidth() == WIDTH and few.get_figwidth() == pytest.approx(58 * 0.5 / 28)
 
 
 @pytest.mark.parametrize(("sizes", "labels"), [((3, 2), ["a", "b"]), ((3, 3), ["a"]), ((), [])])

@@ -1,5 +1,6 @@
 """The stored chapters: executed, compared, described, and every claim of the post asserted."""
 
+import configparser
 import importlib.util
 import re
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
 CLAIMS = {  # the claims of the post, and the chapters that may hold their cell
@@ -36,6 +38,10 @@ def code_cells(path):
 
 def tags(cell):
     return set(cell.metadata.get("tags", []))
+
+
+def pictures(cell):
+    return [mime for o in cell.outputs for mime in o.get("data", {}) if mime.startswith("image/")]
 
 
 def start(cell):
@@ -81,7 +87,7 @@ class TestStoredChapter:
     def test_every_figure_is_described(self, path):
         told = []
         for cell in code_cells(path):
-            if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            if pictures(cell):
                 alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
                 assert is_sentence(alt), (
                     f"{start(cell)!r} draws a figure; its mystnb.image.alt is {alt!r}"
@@ -93,6 +99,24 @@ class TestStoredChapter:
         assert not [
             start(cell) for cell in code_cells(path)[1:] if "torch.manual_seed(" in cell.source
         ]
+
+
+def test_figures_are_sanitized_before_they_are_compared():
+    settings = configparser.RawConfigParser()
+    settings.read(ROOT / "tests" / "sanitize.cfg", encoding="utf-8")
+    section = settings["figures"]
+    drawn = '<svg width="1"><path d="M 1\n2"/></svg>'
+    told = re.sub(section["regex"], section["replace"], f"before {drawn} between {drawn}")
+    assert told == "before (a figure) between (a figure)"
+
+
+def test_the_text_of_a_figure_is_no_output_that_must_not_be_stored():
+    data = {"image/svg+xml": "<svg>-0.0 /tmp/a 12:00:00</svg>", "text/plain": "a figure"}
+    output = nbformat.v4.new_output("display_data", data)
+    cell = nbformat.v4.new_code_cell("draw()", outputs=[output])
+    assert store.problems(nbformat.v4.new_notebook(cells=[cell])) == []
+    output.data["text/plain"] = "-0.0"
+    assert len(store.problems(nbformat.v4.new_notebook(cells=[cell]))) == 1
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -112,7 +136,6 @@ def test_claim_is_asserted(claim):
 
 def test_docstrings_name_equations_that_the_chapters_have():
     """Docstrings say "Chapter 1, equation (elbo)": an equation of that chapter has that label."""
-    root = Path(__file__).resolve().parents[2]
     names = (
         "linear_decoder",
         "bounds",
@@ -123,9 +146,9 @@ def test_docstrings_name_equations_that_the_chapters_have():
     chapters = dict(enumerate(names, 1))
     there = {}
     for number, name in chapters.items():
-        text = (root / "book" / f"{name}.ipynb").read_text(encoding="utf-8")
+        text = (BOOK / f"{name}.ipynb").read_text(encoding="utf-8")
         there[number] = set(re.findall(r"\$\$ \(([\w-]+)\)", text))
-    folders = [root / "vae_core", BOOK, *(BOOK / name for name in ("deeper", "drawing", "live"))]
+    folders = [ROOT / "vae_core", BOOK, *(BOOK / name for name in ("deeper", "drawing", "live"))]
     named = [
         (path.name, int(chapter), label)
         for path in sorted(path for folder in folders for path in folder.glob("*.py"))
