@@ -1,8 +1,9 @@
-"""Make an environment from Binder's files alone, and run every chapter in it as Binder would: `make binder`.
+"""Make an environment from Binder's files alone, and run every chapter in it: `make binder`.
 
-One core, the Python of this script, JupyterLab as repo2docker adds it, and binder/requirements.txt without the index of
-CPU builds where that cannot be reached (--no-index-of-cpu-builds): pip then takes the larger build of torch. For each
-chapter the seconds and the most memory of one process are printed; above 60 s or 1.2 GiB it fails.
+One core, the Python of this script, JupyterLab as repo2docker adds it, and binder/requirements.txt
+without the index of CPU builds where that cannot be reached (--no-index-of-cpu-builds): pip then
+takes the larger build of torch. For each chapter the seconds and the most memory of one process are
+printed; above 60 s or 1.2 GiB it fails.
 """
 
 import argparse
@@ -16,7 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS, GIBIBYTES = 60, 1.2
-RUN = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+RUN = """import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)"""
 
 
 def requirements(keep_index):
@@ -82,10 +86,8 @@ def main():
             )
             seconds = time.perf_counter() - start
             memory = int(done.stdout.splitlines()[-1]) / 2**20 if done.stdout.strip() else 0.0
-            print(
-                f"{path.name}: {seconds:.0f} s, {memory:.2f} GiB, {'ran' if done.returncode == 0 else 'FAILED'}",
-                flush=True,
-            )
+            ran = "ran" if done.returncode == 0 else "FAILED"
+            print(f"{path.name}: {seconds:.0f} s, {memory:.2f} GiB, {ran}", flush=True)
             if done.returncode or seconds > SECONDS or memory > GIBIBYTES:
                 failed.append(path.name)
                 print(
