@@ -1,8 +1,9 @@
-"""Make an environment from Binder's files alone, and run every chapter in it as Binder would: `make binder`.
+"""Make an environment from Binder's files alone, and run every chapter in it: `make binder`.
 
-One core, the Python of this script, JupyterLab as repo2docker adds it, and binder/requirements.txt without the index of
-CPU builds where that cannot be reached (--no-index-of-cpu-builds): pip then takes the larger build of torch. For each
-chapter the seconds and the most memory of one process are printed; above 60 s or 1.2 GiB it fails.
+One core, the Python of this script, JupyterLab as repo2docker adds it, and binder/requirements.txt
+without the index of CPU builds where that cannot be reached (--no-index-of-cpu-builds): pip then
+takes the larger build of torch. For each chapter the seconds and the most memory of one process are
+printed; above 60 s or 1.2 GiB it fails.
 """
 
 import argparse
@@ -10,13 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from pathlib import Path
 
+import one_core
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS, GIBIBYTES = 60, 1.2
-RUN = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
 
 
 def requirements(keep_index):
@@ -51,48 +52,16 @@ def main():
                 [place / "bin" / "pip", "install", "--quiet", "jupyterlab", "-r", listed],
                 check=True,
             )
-        cores = sorted(os.sched_getaffinity(0))[:1]
-        environment = {
-            **os.environ,
-            "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1",
-        }
+        environment = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
         failed = []
         for path in sorted((ROOT / "book").glob("*.ipynb")):
-            command = [
-                "python",
-                "-c",
-                RUN,
-                "python",
-                "-m",
-                "nbconvert",
-                "--to",
-                "notebook",
-                "--execute",
-                "--stdout",
-                str(path),
-            ]
-            start = time.perf_counter()
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                env=environment,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            )
-            seconds = time.perf_counter() - start
-            memory = int(done.stdout.splitlines()[-1]) / 2**20 if done.stdout.strip() else 0.0
-            print(
-                f"{path.name}: {seconds:.0f} s, {memory:.2f} GiB, {'ran' if done.returncode == 0 else 'FAILED'}",
-                flush=True,
-            )
-            if done.returncode or seconds > SECONDS or memory > GIBIBYTES:
+            cost = one_core.execute(path, str(place / "bin" / "python"), environment)
+            ran = "FAILED" if cost.error else "ran"
+            taken = f"{cost.seconds:.0f} s, {cost.gibibytes:.2f} GiB"
+            print(f"{path.name}: {taken}, {ran}", flush=True)
+            if cost.error or cost.seconds > SECONDS or cost.gibibytes > GIBIBYTES:
                 failed.append(path.name)
-                print(
-                    done.stderr[-1000:]
-                    if done.returncode
-                    else f"more than {SECONDS} s or {GIBIBYTES} GiB"
-                )
+                print(cost.error or f"more than {SECONDS} s or {GIBIBYTES} GiB")
     sys.exit(f"{len(failed)} chapters would not do on Binder" if failed else 0)
 
 

@@ -1,4 +1,7 @@
-"""Train the small model that ships with vae_core: `make pretrained`, or `python book/_tools/pretrain.py [--output FILE]`."""
+"""Train the small model that ships with vae_core: `make pretrained`.
+
+Or `python book/_tools/pretrain.py [--output FILE]`.
+"""
 
 import argparse
 import json
@@ -22,7 +25,10 @@ def train(settings=SETTINGS, seed=SEED, progress=None):
 
 
 def validation_elbo(model, samples=100):
-    """Mean ELBO in nats of the 500 validation digits, binarised once and with noise that is always the same."""
+    """Mean ELBO in nats of the 500 validation digits.
+
+    They are binarised once, and the noise is always the same.
+    """
     generator = torch.Generator().manual_seed(1)
     x = binarize(load_digits("validation").images, generator)
     with torch.no_grad():

@@ -1,7 +1,8 @@
-"""Execute chapters and store them clean: `make notebooks`, or `python book/_tools/store.py [book/name.ipynb ...]`.
+"""Execute chapters and store them clean: `make notebooks`.
 
-Every chapter is executed before any is written, so a failure or an interrupt changes nothing. What would differ on
-another machine or day is not stored: the cell is named, and nothing is written.
+Or `python book/_tools/store.py [book/name.ipynb ...]`. Every chapter is executed before any is
+written, so a failure or an interrupt changes nothing. What would differ on another machine or day
+is not stored: the cell is named, and nothing is written.
 """
 
 import os
@@ -60,7 +61,10 @@ def problems(notebook):
 
 
 def clean(notebook):
-    """Leave out what says nothing about the chapter: kernel names, versions, times, tools, widget state and random ids."""
+    """Leave out what says nothing about the chapter.
+
+    Kernel names, versions, times, tools, widget state and random ids.
+    """
     for key in ("widgets", "jupytext"):
         notebook.metadata.pop(key, None)
     notebook.metadata["kernelspec"] = {

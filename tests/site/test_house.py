@@ -1,4 +1,4 @@
-"""The extension of the build, and the script that stores chapters."""
+"""What the build adds to Sphinx, and the scripts that store and reseed chapters."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ def load(path):
     return module
 
 
-house = load(BOOK / "_ext" / "house.py")
+git_remote = load(BOOK / "_ext" / "git_remote.py")
 store = load(BOOK / "_tools" / "store.py")
 seeds = load(BOOK / "_tools" / "seeds.py")
 
@@ -37,7 +37,7 @@ seeds = load(BOOK / "_tools" / "seeds.py")
     ],
 )
 def test_only_a_public_remote_gets_on_a_page_and_never_its_token(remote, address):
-    assert house.public_address(remote) == address
+    assert git_remote.public_address(remote) == address
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_only_a_public_remote_gets_on_a_page_and_never_its_token(remote, address
 )
 def test_a_lab_gets_a_link_where_the_chapter_can_be_launched(options):
     context = {"body": '<p class="vae-lab">A lab.</p><p>Text.</p>'}
-    house.launch_labs(
+    git_remote.launch_labs(
         SimpleNamespace(config=SimpleNamespace(html_theme_options=options)),
         "book/name",
         "page.html",
