@@ -14,15 +14,15 @@ NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # a date, a 
 COLOR = re.compile(r'(: ?|fill=")(#[0-9a-f]{6})\b')
 
 
-def to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure, glyphs: bool = True) -> str:
     """Give a figure as SVG on a transparent ground.
 
     Every colour that `DARK` knows becomes a CSS variable: the light colour where nothing sets it,
     its dark twin where the reader's scheme is dark. Black, which SVG leaves unsaid, follows the ink.
-    Two calls give the same bytes.
+    Two calls give the same bytes. Without glyphs, text is in a font of the reader's: it is smaller.
     """
     out = io.StringIO()
-    with mpl.rc_context(STEADY):
+    with mpl.rc_context(STEADY | ({} if glyphs else {"svg.fonttype": "none"})):
         figure.savefig(
             out,
             format="svg",

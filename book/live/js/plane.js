@@ -1,89 +1,118 @@
 // Move a point over the latent plane; the decoder runs in the page.
 
-const decoder = layersOf(data.decoder);
-const codes = points(data.points);
-const LIMIT = 5; // of each coordinate
-const state = { z: [0, 0], uniform: normals(3).uniform, draws: null };
+import { box, button, make, slider, statusLine } from "./dom.js";
+import { LatentMap } from "./map.js";
+import { decode, layersOf } from "./network.js";
+import { points, write } from "./numbers.js";
+import { startEvery } from "./page.js";
+import { picture } from "./picture.js";
+import { stream } from "./random.js";
+import { theme } from "./theme.js";
 
-const map = new Map2("Latent plane with the means of q of test digits. Drag, or use the arrow keys, to move the point.");
-const mean = picture("");
-const drawn = picture("");
-const variance = picture("");
-const sliders = [0, 1].map((axis) =>
-  slider(`z${"₁₂"[axis]}`, { min: -LIMIT, max: LIMIT, step: 0.01, value: 0 }, () => move(state.z.map((value, k) => (k === axis ? sliders[axis].value : value)))),
-);
-const legend = make(
-  "div",
-  { class: "vae-row", "aria-hidden": "true" },
-  ...data.classes.map((color, digit) => make("span", { style: `border-left: 0.8em solid ${color}; padding-left: 0.25em` }, String(digit))),
-);
-const message = make("p", { class: "vae-message", role: "status" });
+/** @typedef {{ decoder: import("./network.js").Packed[], points: string, labels: string }} Data */
 
-stage.append(
-  make(
-    "div",
-    { class: "vae-columns vae-two" },
-    make("div", {}, make("p", { class: "vae-head" }, "Latent plane: the mean of q for each test digit"), map.canvas, legend, ...sliders.map((each) => each.node)),
-    make(
-      "div",
-      { class: "vae-pictures" },
-      make("figure", {}, mean.canvas, make("figcaption", {}, "mean of p(x|z)")),
-      make("figure", {}, drawn.canvas, make("figcaption", {}, "an image drawn from it")),
-      make("figure", {}, variance.canvas, make("figcaption", {}, "variance of each pixel, from 0 to ¼")),
-      button("draw again", () => {
-        state.draws = null;
-        render();
-      }),
-    ),
-  ),
-  message,
-);
+const LIMIT = 4; // of each coordinate
+const MAP =
+  "Latent plane with the means of q of test digits. Drag, or use the arrow keys, to move the point.";
 
-// The dots do not change: they are drawn once.
-map.clear();
-map.axes();
-for (const digit of data.classes.keys()) {
-  codes.forEach((code, i) => {
-    if (Number(data.labels[i]) === digit) map.dot(code, data.classes[digit], map.pixels / 130);
+startEvery("plane", (root, stage, /** @type {Data} */ data) => {
+  const decoder = layersOf(data.decoder);
+  const codes = points(data.points);
+  const labels = [...data.labels].map(Number);
+  const random = stream(3);
+  const draws = () => Float64Array.from({ length: 784 }, random.uniform);
+  const state = { z: [0, 0], draws: draws() };
+
+  const map = new LatentMap(theme(root), MAP, drawMap);
+  const mean = picture("mean of p(x|z)", "");
+  const drawn = picture("an image drawn from it", "An image drawn from p of x given z.");
+  const variance = picture(
+    "variance of each pixel, 0 to ¼",
+    "The variance of each pixel: bright where the decoder is unsure.",
+  );
+  const sliders = [0, 1].map((axis) => {
+    const settings = { min: -LIMIT, max: LIMIT, step: 0.01, value: 0 };
+    const one = slider(`z${"₁₂"[axis]}`, settings, () => move(state.z.with(axis, one.value)));
+    return one;
   });
-}
-const background = make("canvas", { width: map.pixels, height: map.pixels });
-background.getContext("2d").drawImage(map.canvas, 0, 0);
+  const again = button("draw again", () => {
+    state.draws = draws();
+    render();
+  });
+  const message = statusLine();
+  stage.append(
+    box(
+      "vae-columns vae-wide-map",
+      box(
+        "",
+        make(
+          "p",
+          { class: "vae-head" },
+          make("strong", {}, "Drag the point."),
+          " Dots: where the encoder puts test digits",
+        ),
+        map.node,
+        ...sliders.map((one) => one.node),
+      ),
+      box("vae-pictures vae-down", mean.node, drawn.node, variance.node, again),
+    ),
+    message,
+  );
 
-function move(z) {
-  state.z = z.map((value) => Math.min(LIMIT, Math.max(-LIMIT, value)));
-  sliders.forEach((each, axis) => each.set(state.z[axis]));
+  function drawMap() {
+    map.axes();
+    codes.forEach((code, i) => {
+      map.dot(code, `class-${labels[i]}`, 3);
+    });
+    for (let digit = 0; digit < 10; digit++) {
+      const own = codes.filter((_, i) => labels[i] === digit);
+      if (own.length) nameClass(digit, own);
+    }
+    map.dot(state.z, "ink", 8, "ground");
+  }
+
+  /**
+   * The numeral in the middle of its dots, so that nobody needs the colours.
+   * @param {number} digit
+   * @param {number[][]} own
+   */
+  function nameClass(digit, own) {
+    const middle = [0, 1].map((axis) => {
+      return own.map((code) => code[axis]).sort((a, b) => a - b)[own.length >> 1];
+    });
+    const [x, y] = map.to(middle);
+    map.context.font = "bold 20px system-ui, sans-serif";
+    map.text(String(digit), x, y + 7, "center", "ink");
+  }
+
+  /** @param {number[]} z */
+  function move(z) {
+    state.z = z.map((value) => Math.min(LIMIT, Math.max(-LIMIT, value)));
+    render();
+  }
+
+  function render() {
+    const { z } = state;
+    sliders.forEach((one, axis) => {
+      one.set(z[axis]);
+    });
+    const probabilities = decode(decoder, z);
+    mean.show(probabilities);
+    drawn.show(probabilities.map((p, i) => (state.draws[i] < p ? 1 : 0)));
+    variance.show(probabilities.map((p) => 4 * p * (1 - p)));
+    const distances = codes.map(([a, b]) => Math.hypot(a - z[0], b - z[1]));
+    const distance = Math.min(...distances);
+    const near =
+      distance < 0.5
+        ? `The nearest test digit is a ${labels[distances.indexOf(distance)]}.`
+        : "No test digit is coded within 0.5 of it.";
+    const where = `z = (${write(z[0])}, ${write(z[1])}), ${write(Math.hypot(...z), 1)} from 0.`;
+    message.textContent = `${where} ${near}`;
+    mean.name(`The mean of p of x given z. ${message.textContent}`);
+    map.draw();
+  }
+
+  map.drags(() => state.z, move);
+  root.live = { state, move };
   render();
-}
-
-function render() {
-  const { z } = state;
-  const began = performance.now();
-  map.context.drawImage(background, 0, 0);
-  map.dot(z, "#000000", map.pixels / 60, "#ffffff");
-  state.probabilities = run(decoder, z).map(sigmoid);
-  state.draws = state.draws || Float64Array.from({ length: 784 }, state.uniform);
-  mean.show(state.probabilities);
-  drawn.show(state.probabilities.map((p, i) => (state.draws[i] < p ? 1 : 0)));
-  variance.show(state.probabilities.map((p) => 4 * p * (1 - p)));
-  const near = nearest(z);
-  const away = Math.hypot(...z);
-  message.textContent =
-    `z = (${write(z[0])}, ${write(z[1])}), ${write(away, 1)} from the origin. ` +
-    (near.distance < 0.5 ? `The nearest test digit is a ${near.label}.` : "No test digit is coded within 0.5 of it.");
-  mean.name(`The mean of p of x given z. ${message.textContent}`);
-  drawn.name("An image drawn from p of x given z.");
-  variance.name("The variance of each pixel: bright where the decoder is unsure.");
-  state.took = performance.now() - began;
-}
-
-function nearest([a, b]) {
-  const distances = codes.map(([c, d]) => Math.hypot(a - c, b - d));
-  const distance = Math.min(...distances);
-  return { distance, label: data.labels[distances.indexOf(distance)] };
-}
-
-map.drags(move, () => state.z);
-root.live = { state, move };
-render();
-ready();
+});

@@ -1,110 +1,168 @@
-// z = μ + σε: turn the noise off and on, draw again, move μ and σ; z and the gradient of log p(x|z) follow.
+// z = μ + σ ⊙ ε: ε is drawn again, μ and σ stay; z and the gradient of log p(x|z) follow.
 
-const decoder = layersOf(data.decoder);
-const x = bits(data.digit, 784);
-const started = { mean: data.mean, std: data.std };
-const state = { ...started, epsilon: data.epsilon, noise: normals(5) };
+import { box, button, checkbox, legend, make, statusLine, widthSliders } from "./dom.js";
+import { LatentMap } from "./map.js";
+import { layersOf, logLikelihood } from "./network.js";
+import { bits, pair, write } from "./numbers.js";
+import { startEvery } from "./page.js";
+import { picture } from "./picture.js";
+import { stream } from "./random.js";
+import { theme } from "./theme.js";
 
-const map = new Map2("Latent plane: q as ellipses, and the code z. Drag, or use the arrow keys, to move the mean of q.");
-const seen = picture("The digit x.");
-const mean = picture("The mean of p of x given z.");
-const noisy = checkbox("noise on: ε is drawn", true, () => render());
-const widths = [0, 1].map((axis) =>
-  slider(`σ${"₁₂"[axis]}`, { min: -4, max: 0.2, step: 0.01, value: Math.log(data.std[axis]), scale: Math.exp, decimals: 3 }, () => {
-    state.std = state.std.map((s, k) => (k === axis ? widths[axis].value : s));
-    render();
-  }),
-);
-const table = make("table", { class: "vae-table" });
-const message = make("p", { class: "vae-message", role: "status" });
+/**
+ * @typedef {{ decoder: import("./network.js").Packed[], digit: string, mean: number[],
+ *   std: number[], epsilon: number[] }} Data
+ */
 
-stage.append(
-  make(
-    "div",
-    { class: "vae-columns vae-two" },
-    make("div", {}, make("p", { class: "vae-head" }, "q(z|x) orange, z black; the arrow is the gradient of log p(x|z) by μ"), map.canvas, ...widths.map((width) => width.node)),
-    make(
-      "div",
-      { class: "vae-pictures" },
-      noisy.node,
-      button("draw ε again", () => {
-        state.epsilon = [state.noise.normal(), state.noise.normal()];
-        render();
-      }),
-      button("back to the encoder's μ and σ", () => {
-        Object.assign(state, started);
-        render();
-      }),
-      make("figure", {}, seen.canvas, make("figcaption", {}, "x")),
-      make("figure", {}, mean.canvas, make("figcaption", {}, "mean of p(x|z)")),
+const EARLIER = 300; // draws that are kept
+const MAP =
+  "Latent plane: q as dashed ellipses, the code z as a dot, earlier codes as faint dots. Drag, or " +
+  "use the arrow keys, to move the mean of q.";
+
+startEvery("sampling", (root, stage, /** @type {Data} */ data) => {
+  const decoder = layersOf(data.decoder);
+  const x = bits(data.digit);
+  const noise = stream(5);
+  const state = {
+    ...{ mean: data.mean, std: data.std, epsilon: data.epsilon, shown: data.epsilon },
+    ...{ z: data.mean, logLikelihood: 0, byMean: [0, 0], byStd: [0, 0] },
+    earlier: /** @type {number[][]} */ ([]),
+    half: 3 * Math.max(...data.std),
+  };
+
+  const map = new LatentMap(theme(root), MAP, drawMap);
+  const seen = picture("x", "The digit x.");
+  const mean = picture("mean of p(x|z)", "The mean of p of x given z.");
+  const noisy = checkbox("noise on: ε is drawn from N(0, I)", true, render);
+  const widths = widthSliders(
+    (axis) => `σ${"₁₂"[axis]}`,
+    0.2,
+    (axis, value) => {
+      state.std = state.std.with(axis, value);
+      render();
+    },
+  );
+  /** @param {string} kind @param {string} symbol */
+  const card = (kind, symbol) => {
+    const value = make("output");
+    const head = box("vae-card-head", make("strong", {}, symbol), make("span", {}, kind));
+    return { value, node: box(`vae-card vae-card-${kind}`, head, value) };
+  };
+  const cards = {
+    z: card("result", "z = μ + σ ⊙ ε"),
+    mean: card("static", "μ"),
+    std: card("static", "σ"),
+    epsilon: card("random", "ε"),
+  };
+  const table = make("table", { class: "vae-table" });
+  const message = statusLine();
+  stage.append(
+    box(
+      "vae-columns vae-wide-left",
+      box(
+        "",
+        make("p", { class: "vae-head" }, make("strong", {}, "Drag the gold dot"), ": it is μ"),
+        map.node,
+        legend(["vae-q", "q(z|x)"], ["vae-point", "z"], ["vae-path", "gradient by μ"]),
+      ),
+      box(
+        "",
+        box("vae-cards", ...Object.values(cards).map((each) => each.node)),
+        box(
+          "vae-row",
+          button("draw ε again", () => draw(1)),
+          button("… 50 times", () => draw(50)),
+        ),
+        noisy.node,
+        box("vae-pictures", seen.node, mean.node),
+      ),
     ),
-  ),
-  table,
-  message,
-);
+    box("vae-columns", ...widths.nodes),
+    button("back to the encoder's μ and σ", () => {
+      Object.assign(state, { mean: data.mean, std: data.std });
+      render();
+    }),
+    table,
+    message,
+  );
 
-/** log p(x|z) and its gradient by z, by the chain rule through both layers. */
-function logLikelihood(z) {
-  const [first, last] = decoder;
-  const sums = linear(first, z);
-  const logits = linear(last, sums.map(silu));
-  let value = 0;
-  const back = new Float64Array(sums.length);
-  for (let d = 0; d < x.length; d++) {
-    value += x[d] * logits[d] - softplus(logits[d]);
-    const error = x[d] - sigmoid(logits[d]);
-    for (let k = 0; k < back.length; k++) back[k] += error * last.weight[d * last.inputs + k];
-  }
-  const gradient = [0, 0];
-  sums.forEach((v, k) => {
-    const s = sigmoid(v);
-    for (const axis of [0, 1]) gradient[axis] += back[k] * s * (1 + v * (1 - s)) * first.weight[2 * k + axis];
-  });
-  return { value, gradient, probabilities: logits.map(sigmoid) };
-}
-
-function render() {
-  const began = performance.now();
-  const epsilon = noisy.checked ? state.epsilon : [0, 0];
-  const z = state.mean.map((m, axis) => m + state.std[axis] * epsilon[axis]);
-  const found = logLikelihood(z);
-  const bySigma = found.gradient.map((slope, axis) => slope * epsilon[axis]);
-  Object.assign(state, { z, logLikelihood: found.value, byMean: found.gradient, byStd: bySigma, shown: epsilon });
-  const half = Math.max(1, 3 * Math.max(...state.std));
-  map.view = state.mean.map((m) => [m - half, m + half]);
-  map.clear();
-  map.axes();
-  map.gaussian(state, COLORS.kl_prior);
-  const size = Math.hypot(...found.gradient) || 1;
-  const length = 0.45 * half * Math.min(1, Math.log1p(size) / 5);
-  map.arrow(z, z.map((value, axis) => value + (length * found.gradient[axis]) / size), COLORS.reconstruction);
-  map.dot(z, "#000000", map.pixels / 60, "#ffffff");
-  seen.show(x);
-  mean.show(found.probabilities);
-  widths.forEach((width, axis) => width.set(Math.log(state.std[axis])));
-  const rows = [
-    ["dimension", "first", "second"],
-    ["μ", ...state.mean.map((v) => write(v))],
-    ["σ", ...state.std.map((v) => write(v, 3))],
-    ["ε", ...epsilon.map((v) => write(v))],
-    ["z = μ + σε", ...z.map((v) => write(v))],
-    ["∂ log p(x|z) / ∂μ", ...found.gradient.map((v) => write(v, 1))],
-    ["∂ log p(x|z) / ∂σ", ...bySigma.map((v) => write(v, 1))],
-  ];
-  table.replaceChildren(...rows.map((row, r) => make("tr", {}, ...row.map((text, c) => make(r && c ? "td" : "th", { scope: c ? "col" : "row" }, text)))));
-  message.textContent =
-    `log p(x|z) = ${write(found.value, 1)} nats. ` +
-    (noisy.checked ? "Draw again: μ and σ stay, z and both gradients change." : "Without noise z = μ, and nothing reaches σ: its gradient is 0.");
-  state.took = performance.now() - began;
-}
-
-map.drags(
-  (z) => {
-    state.mean = z.map((value) => Math.min(4.5, Math.max(-4.5, value)));
+  /** @param {number} times */
+  function draw(times) {
+    for (let i = 0; i < times; i++) {
+      state.earlier.push(state.epsilon);
+      state.epsilon = [noise.normal(), noise.normal()];
+    }
+    state.earlier = state.earlier.slice(-EARLIER);
     render();
-  },
-  () => state.mean,
-);
-root.live = { state, render };
-render();
-ready();
+  }
+
+  /** @param {number[]} epsilon */
+  const code = (epsilon) => state.mean.map((m, axis) => m + state.std[axis] * epsilon[axis]);
+
+  function render() {
+    const epsilon = noisy.checked ? state.epsilon : [0, 0];
+    const z = code(epsilon);
+    const found = logLikelihood(decoder, x, z);
+    const byStd = found.gradient.map((slope, axis) => slope * epsilon[axis]);
+    const numbers = { logLikelihood: found.value, byMean: found.gradient, byStd };
+    Object.assign(state, { z, shown: epsilon, ...numbers });
+    cards.mean.value.textContent = pair(state.mean);
+    cards.std.value.textContent = pair(state.std, 3);
+    cards.epsilon.value.textContent = noisy.checked ? pair(epsilon) : "off: (0, 0)";
+    cards.z.value.textContent = pair(z);
+    seen.show(x);
+    mean.show(found.probabilities);
+    widths.set(state.std);
+    const rows = [
+      ["gradient of log p(x|z)", "first", "second"],
+      ["by z, and so by μ", ...found.gradient.map((v) => write(v, 1))],
+      ["by σ: the same, times ε", ...byStd.map((v) => write(v, 1))],
+    ];
+    table.replaceChildren(...rows.map(tableRow));
+    const said = noisy.checked
+      ? "Draw again: μ and σ stay, z and both gradients change."
+      : "Without noise z = μ, and nothing reaches σ: its gradient is 0.";
+    message.textContent = `log p(x|z) = ${write(found.value, 1)} nats. ${said}`;
+    map.draw();
+  }
+
+  function drawMap() {
+    const { half } = state;
+    const centre = data.mean;
+    map.view = centre.map((m) => [m - half, m + half]);
+    map.axes();
+    map.gaussian(state);
+    if (noisy.checked) {
+      for (const epsilon of state.earlier) map.dot(code(epsilon), "muted", 2.5);
+    }
+    const size = Math.hypot(...state.byMean) || 1;
+    const length = 0.45 * half * Math.min(1, Math.log1p(size) / 5);
+    const end = state.z.map((value, axis) => value + (length * state.byMean[axis]) / size);
+    map.arrow(state.z, end, "gradient");
+    map.dot(state.mean, "q", 8, "ground");
+    map.dot(state.z, "ink", 6, "ground");
+  }
+
+  map.drags(
+    () => state.mean,
+    (z) => {
+      state.mean = z;
+      render();
+    },
+  );
+  root.live = { state };
+  render();
+});
+
+/**
+ * @param {string[]} texts
+ * @param {number} row
+ */
+function tableRow(texts, row) {
+  const cells = texts.map((text, column) =>
+    row && column
+      ? make("td", {}, text)
+      : make("th", { scope: column && !row ? "col" : "row" }, text),
+  );
+  return make("tr", {}, ...cells);
+}
