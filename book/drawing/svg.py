@@ -18,8 +18,8 @@ def to_svg(figure: Figure) -> str:
     """Give a figure as SVG on a transparent ground.
 
     Every colour that `DARK` knows becomes a CSS variable: the light colour where nothing sets it,
-    its dark twin where the reader's scheme is dark. Black, which SVG leaves unsaid, follows the ink.
-    Two calls give the same bytes.
+    its dark twin where the reader's scheme is dark. Black, which SVG leaves unsaid, follows the
+    ink. Two calls give the same bytes.
     """
     out = io.StringIO()
     with mpl.rc_context(STEADY):
@@ -44,7 +44,7 @@ def _variable(color: str) -> str:
 
 
 def show_figures_as_svg() -> None:
-    """Under IPython, let every figure that a cell leaves be shown by `to_svg` and by nothing else."""
+    """Under IPython, let every figure that a cell leaves be shown by `to_svg` alone."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:
