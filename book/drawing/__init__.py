@@ -9,14 +9,8 @@ from drawing.decoders import (
     plot_latent_plane,
     plot_remedies,
     plot_units,
-    show_manifold,
 )
-from drawing.diagrams import (
-    draw_derivation,
-    draw_generative_model,
-    draw_pipeline,
-    draw_reparameterization,
-)
+from drawing.diagrams import draw_derivation, draw_generative_model, draw_reparameterization
 from drawing.gradients import (
     plot_gradient_estimates,
     plot_gradient_noise,
@@ -24,39 +18,43 @@ from drawing.gradients import (
     plot_signal_to_noise,
     plot_training_by_estimator,
 )
-from drawing.images import draw_image, show_images, show_three_terms
+from drawing.images import draw_image, show_images, show_manifold
+from drawing.linear import plot_decompositions, plot_derivation_lines, plot_terms_along
+from drawing.pipeline import draw_pipeline
 from drawing.posteriors import (
     GridPosterior,
-    plot_bounds,
-    plot_gap_split,
-    plot_grid_price,
+    draw_posterior,
+    draw_q,
     plot_posteriors,
-    plot_posteriors_on_line,
-    plot_third_term,
     posterior_on_grid,
 )
 from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
 from drawing.source import show_source
-from drawing.style import COLORS, INK, LABELS, OTHERS
+from drawing.style import COLORS, INK, LABELS, OTHERS, WIDTH
 from drawing.svg import show_figures_as_svg, to_svg
-from drawing.terms import (
-    plot_decompositions,
-    plot_derivation_lines,
-    plot_history,
-    plot_terms_along,
-    plot_terms_by_epoch,
+from drawing.terms import plot_terms, show_three_terms
+from drawing.third_term import (
+    plot_bounds,
+    plot_gap_split,
+    plot_grid_price,
+    plot_posteriors_on_line,
+    plot_third_term,
 )
+from drawing.training import plot_history, plot_terms_by_epoch
 
 __all__ = [
     "COLORS",
     "INK",
     "LABELS",
     "OTHERS",
+    "WIDTH",
     "GridPosterior",
     "draw_derivation",
     "draw_generative_model",
     "draw_image",
     "draw_pipeline",
+    "draw_posterior",
+    "draw_q",
     "draw_reparameterization",
     "plot_bounds",
     "plot_by_class",
@@ -78,6 +76,7 @@ __all__ = [
     "plot_remedies",
     "plot_scaling",
     "plot_signal_to_noise",
+    "plot_terms",
     "plot_terms_along",
     "plot_terms_by_epoch",
     "plot_third_term",

@@ -1,200 +1,158 @@
-"""The derivation, the graphical models and the pipeline, drawn."""
+"""The derivation and the graphs, drawn."""
 
 import itertools
 
-import daft
 import matplotlib.pyplot as plt
-import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
-from torch import Tensor
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
-from drawing.images import draw_image
-from drawing.style import BOX, COLORS, INK, LABELS
-from vae_core import VAE, DiscretizedGaussian, check_images
+from drawing.style import BOX, COLORS, INK, LABELS, SOFT, WIDTH
 
-
-def draw_generative_model() -> Figure:
-    """Draw the graphical model: p(z) p(x|z) with solid arrows, the approximate posterior q(z|x) dashed."""
-    pgm = daft.PGM(shape=(4.4, 2.2), origin=(0, 0), node_unit=1.1)
-    pgm.add_node("z", r"$z$", 1.0, 1.1)
-    pgm.add_node("x", r"$x$", 3.0, 1.1, observed=True)
-    pgm.add_edge("z", "x")
-    ax = _render(pgm)
-    centre = [2 * 1.0, 2 * 1.1], [2 * 3.0, 2 * 1.1]
-    dashed = {
-        "arrowstyle": "-|>",
-        "linestyle": "--",
-        "mutation_scale": 14,
-        "color": COLORS["kl_posterior"],
-        "linewidth": 1.2,
-    }
-    ax.add_patch(
-        FancyArrowPatch(
-            centre[1], centre[0], connectionstyle="arc3,rad=0.45", shrinkA=24, shrinkB=24, **dashed
-        )
-    )
-    ax.text(4, 2.55, r"$p(x|z)$", ha="center", fontsize=12)
-    ax.text(4, 3.55, r"$q(z|x)$", ha="center", fontsize=12, color=COLORS["kl_posterior"])
-    ax.text(2, 1.1, r"$p(z)$", ha="center", fontsize=12)
-    return ax.figure
+STEPS = (  # a line of the derivation, and the reason for it
+    (r"\log\,p(x)=\mathbb{E}_q\left[\,\log\,p(x)\,\right]", "$p(x)$ does not depend on $z$"),
+    (
+        r"=\mathbb{E}_q\left[\,\log\,\dfrac{p(x|z)\,p(z)}{p(z|x)}\,\right]",
+        "Bayes' rule",
+    ),
+    (
+        r"=\mathbb{E}_q\left[\,\log\,\dfrac{p(x|z)\,p(z)}{p(z|x)}\;\dfrac{q(z|x)}{q(z|x)}\,\right]",
+        "multiply by one",
+    ),
+    (
+        r"=\mathbb{E}_q\left[\log\,p(x|z)\right]-\mathbb{E}_q\left[\log\,\dfrac{q(z|x)}{p(z)}\right]"
+        r"+\mathbb{E}_q\left[\log\,\dfrac{q(z|x)}{p(z|x)}\right]",
+        "rules of logarithms",
+    ),
+)
+QUESTIONS = {
+    "reconstruction": ("=", "does the decoder make this image?"),
+    "kl_prior": ("−", "how far is $q$ from the prior?"),
+    "kl_posterior": ("+", "how far is $q$ from the true posterior?"),
+}
 
 
 def draw_derivation() -> Figure:
-    """Draw the derivation of the three terms, line by line, each step named at the right."""
-    lines = [
-        (
-            r"$\log\,p(x)\;=\;\mathbb{E}_{q(z|x)}\left[\log\,p(x)\right]$",
-            r"$p(x)$ does not depend on $z$",
-        ),
-        (r"$=\;\mathbb{E}_q\left[\log\,\frac{p(x|z)\,p(z)}{p(z|x)}\right]$", "Bayes' rule"),
-        (
-            r"$=\;\mathbb{E}_q\left[\log\,\frac{p(x|z)\,p(z)}{p(z|x)}\,\frac{q(z|x)}{q(z|x)}\right]$",
-            "multiply by one",
-        ),
-        (
-            r"$=\;\mathbb{E}_q\left[\log\,p(x|z)\right]-\mathbb{E}_q\left[\log\,\frac{q(z|x)}{p(z)}\right]"
-            r"+\mathbb{E}_q\left[\log\,\frac{q(z|x)}{p(z|x)}\right]$",
-            "rules of logarithms",
-        ),
-    ]
-    figure, ax = plt.subplots(figsize=(6.9, 4.0))
-    ax.set(xlim=(0, 10), ylim=(-0.2, 6.2))
-    ax.axis("off")
-    for number, (formula, why) in enumerate(lines):
-        height = 5.7 - 1.15 * number
-        ax.text(0.1 if number == 0 else 1.0, height, formula, fontsize=12, va="center")
+    """Draw the derivation of the three terms, the reason over each line, a question to each term.
+
+    Chapter 1, equation (three-terms).
+    """
+    figure, ax = canvas(WIDTH, 5.0)
+    top = 4.85
+    for number, (formula, why) in enumerate(STEPS):
+        ax.text(0.3 if number else 0, top, why, color=SOFT, style="italic", va="center", size=11)
+        drop = 0.27 if number == 0 else 0.4
         ax.text(
-            9.9, height, why, fontsize=9.5, va="center", ha="right", style="italic", color="#555555"
+            0 if number == 0 else 0.05,
+            top - drop,
+            f"${formula}$",
+            va="center",
+            size=14,
+            math_fontfamily="cm",
         )
-    last = [
-        ("reconstruction", "=", 1.0, "reconstruct"),
-        ("kl_prior", "-", 3.6, "stay near the prior"),
-        ("kl_posterior", "+", 6.7, "intractable, never negative"),
-    ]
-    for name, sign, left, what in last:
-        ax.text(left, 1.1, f"${sign}$", fontsize=12, va="center")
-        ax.text(left + 0.35, 1.1, LABELS[name], fontsize=12, va="center", color=COLORS[name])
-        ax.text(left + 0.35, 0.45, what, fontsize=9, va="center", color=COLORS[name])
+        top -= 0.68 if number == 0 else 0.93
+    ax.text(
+        0.3, top, "two of them are divergences", color=SOFT, style="italic", va="center", size=11
+    )
+    for row, (name, (sign, question)) in enumerate(QUESTIONS.items()):
+        height = top - 0.32 - 0.36 * row
+        ax.text(0.05, height, sign, va="center", size=14)
+        style = {"va": "center", "color": COLORS[name]}
+        ax.text(0.3, height, LABELS[name], size=14, math_fontfamily="cm", **style)
+        ax.text(2.02, height, question, size=11, **style)
     return figure
 
 
-def draw_pipeline(model: VAE, x: Tensor, generator: torch.Generator | None = None) -> Figure:
-    """Draw the pipeline for one image, with what the model gives.
+def draw_generative_model() -> Figure:
+    """Draw the graphical model: z, then x given z, solid; the guess q(z|x) dashed, the other way.
 
-    That is x, encoder, mean and standard deviation of z, a sample z, decoder, mean and standard deviation of x, a sample x.
-
-    Args:
-        model: a VAE with a Gaussian decoder.
-        x: one image, `[1, 784]`.
-        generator: source of both samples.
+    Chapter 1, equation (model).
     """
-    check_images(x, model.image_shape)
-    if not isinstance(model.decode(torch.zeros(1, model.latent).to(x)), DiscretizedGaussian):
-        raise ValueError("expected a model with a Gaussian decoder, got another one")
-    with torch.no_grad():
-        q = model.encode(x)
-        z = q.sample(generator=generator)
-        p = model.decode(z)
-        sample = p.sample(generator=generator)
-    figure = plt.figure(figsize=(6.9, 2.5))
-    boxes = {
-        "encoder": (0.19, "encoder\n" + r"$\phi$"),
-        "decoder": (0.565, "decoder\n" + r"$\theta$"),
-    }
-    for left, text in boxes.values():
-        ax = figure.add_axes((left, 0.36, 0.095, 0.36))
-        ax.set(xticks=[], yticks=[], facecolor=BOX)
-        ax.spines[:].set_visible(True)
-        ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=9)
-    latents = range(z.shape[-1])
-    for bottom, values, name, color in (
-        (0.60, q.mean[0], r"$\mu_{z|x}$", COLORS["reconstruction"]),
-        (0.14, q.stddev[0], r"$\sigma_{z|x}$", COLORS["reconstruction"]),
-    ):
-        ax = figure.add_axes((0.33, bottom, 0.085, 0.24))
-        ax.bar(latents, values.numpy(), color=color)
-        ax.set(xticks=[], yticks=[], title=name)
-    ax = figure.add_axes((0.445, 0.37, 0.085, 0.24))
-    ax.bar(latents, z[0].numpy(), color=COLORS["gradient"])
-    ax.set(xticks=[], yticks=[], title=r"sample $z$")
-    pictures = (
-        ((0.0, 0.34, 0.16, 0.4), x[0], r"image $x$", {}),
-        ((0.69, 0.56, 0.12, 0.3), p.loc[0], r"$\mu_{x|z}$", {}),
-        (
-            (0.69, 0.10, 0.12, 0.3),
-            p.scale[0],
-            r"$\sigma_{x|z}$",
-            {"cmap": "viridis", "vmin": 0, "vmax": None},
-        ),
-        ((0.84, 0.34, 0.16, 0.4), sample[0], r"sample $x$", {}),
-    )
-    for place, image, title, scale in pictures:
-        ax = figure.add_axes(place)
-        draw_image(ax, image, **scale)
-        ax.set_title(title, fontsize=10)
-    overlay = figure.add_axes((0, 0, 1, 1), facecolor="none")
-    overlay.set(xlim=(0, 1), ylim=(0, 1))
-    overlay.axis("off")
-    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": INK}
-    joints = [((0.155, 0.54), (0.19, 0.54)), ((0.285, 0.58), (0.33, 0.68)), ((0.285, 0.5), (0.33, 0.3)),
-              ((0.415, 0.68), (0.445, 0.55)), ((0.415, 0.3), (0.445, 0.43)), ((0.53, 0.52), (0.565, 0.53)),
-              ((0.66, 0.58), (0.70, 0.7)), ((0.66, 0.5), (0.70, 0.28)), ((0.80, 0.7), (0.845, 0.6)), ((0.80, 0.28), (0.845, 0.46))]  # fmt: skip
-    for start, end in joints:
-        overlay.add_patch(FancyArrowPatch(start, end, **style))
+    figure, ax = canvas(3.6, 1.5)
+    _node(ax, (0.9, 0.6), "$z$")
+    _node(ax, (2.7, 0.6), "$x$", seen=True)
+    arrow(ax, (1.14, 0.6), (2.46, 0.6))
+    arrow(ax, (2.62, 0.83), (0.98, 0.83), bend=0.35, color=COLORS["q"], linestyle="--")
+    names = ((1.8, 0.42, "$p(x|z)$"), (0.9, 0.12, "$p(z)$"))
+    for x, y, name in names:
+        ax.text(x, y, name, ha="center", va="center", size=13)
+    ax.text(1.8, 1.32, "$q(z|x)$", ha="center", va="center", size=13, color=COLORS["q"])
     return figure
 
 
 def draw_reparameterization() -> Figure:
-    """Draw the graph before and after the trick, with the path of the gradient from the reconstruction term."""
-    pgm = daft.PGM(shape=(9.6, 4.4), origin=(0, 0), grid_unit=2.0, node_unit=1.0)
-    box = {"shape": "rectangle", "plot_params": {"fc": BOX}}
-    for row, name in ((3.05, "before"), (1.0, "after")):
-        pgm.add_node(f"x {name}", r"$x$", 0.6, row, observed=True)
-        pgm.add_node(f"encoder {name}", r"encoder $\phi$", 2.1, row, aspect=2.3, **box)
-        pgm.add_node(f"moments {name}", r"$\mu,\ \sigma$", 3.8, row, aspect=1.5, **box)
-        if name == "before":
-            pgm.add_node(f"z {name}", r"$z\sim q$", 5.6, row, scale=1.25)
+    """Draw the way from x to the first term before the trick and after it.
+
+    Forward arrows are ink and lead down. The gradient of the first term leads up, red and dashed;
+    it stops, crossed out, where the code is drawn. Chapter 4, equation (reparameterization).
+    """
+    figure, ax = canvas(WIDTH, 4.9)
+    rows = {"x": 4.1, "encoder": 3.4, "moments": 2.7, "z": 1.75, "decoder": 0.95, "term": 0.25}
+    for left, name in ((0.95, "before"), (3.25, "after")):
+        after = name == "after"
+        ax.text(left, 4.7, name, ha="center", va="center", weight="bold")
+        _node(ax, (left, rows["x"]), "$x$", seen=True, radius=0.2)
+        box(ax, (left, rows["encoder"]), "encoder $\\phi$")
+        box(ax, (left, rows["moments"]), r"$\mu,\ \sigma$")
+        if after:
+            box(ax, (left, rows["z"]), r"$z=\mu+\sigma\odot\epsilon$")
+            _node(ax, (4.6, rows["z"]), r"$\epsilon$", radius=0.2)
+            arrow(ax, (4.4, rows["z"]), (3.97, rows["z"]))
+            ax.text(4.6, rows["z"] + 0.36, "random", ha="center", va="center", size=11)
+            ax.text(left + 0.8, rows["moments"], "static", va="center", size=11)
+            way = (left - 0.57, (rows["decoder"] + rows["term"]) / 2)
+            ax.text(*way, "gradient", ha="right", va="center", size=11, color=COLORS["gradient"])
         else:
-            pgm.add_node(f"z {name}", r"$z=\mu+\sigma\odot\epsilon$", 5.6, row, aspect=2.8, **box)
-            pgm.add_node("noise", r"$\epsilon$", 5.6, row + 0.95)
-            pgm.add_edge("noise", f"z {name}")
-        pgm.add_node(f"term {name}", r"$\log\,p_\theta(x|z)$", 8.1, row, aspect=2.8, **box)
-        chain = ("x", "encoder", "moments", "z", "term")
-        for start, end in itertools.pairwise(chain):
-            pgm.add_edge(f"{start} {name}", f"{end} {name}")
-    ax = _render(pgm)
-    curve = {
-        "arrowstyle": "-|>",
-        "mutation_scale": 12,
-        "color": COLORS["gradient"],
-        "linewidth": 1.6,
-        "linestyle": "--",
-    }
-    bend = "arc3,rad=-0.18"
-    for height, ends in ((5.35, (16.2, 11.5)), (1.25, (16.2, 11.5, 7.7, 4.2))):
-        for start, end in itertools.pairwise(ends):
-            ax.add_patch(
-                FancyArrowPatch((start, height), (end + 0.1, height), connectionstyle=bend, **curve)
-            )
-    ax.text(11.2, 5.1, "×", color=COLORS["gradient"], fontsize=20, ha="center", va="center")
-    ax.text(
-        10.7,
-        4.85,
-        "no gradient passes the draw",
-        color=COLORS["gradient"],
-        fontsize=9,
-        ha="right",
-        va="center",
+            _node(ax, (left, rows["z"]), r"$z\sim q$", radius=0.34)
+            ax.text(left + 0.42, rows["z"] + 0.32, "random", va="center", size=11)
+        box(ax, (left, rows["decoder"]), "decoder $\\theta$")
+        box(ax, (left, rows["term"]), r"$\log\,p(x|z)$")
+        ends = list(rows.items())
+        half = {"x": 0.2, "z": 0.19 if after else 0.34}
+        for (start, y0), (end, y1) in itertools.pairwise(ends):
+            arrow(ax, (left, y0 - half.get(start, 0.19)), (left, y1 + half.get(end, 0.19)))
+        stops = ["term", "decoder", "z", "moments", "encoder"][: 5 if after else 3]
+        for start, end in itertools.pairwise(stops):
+            x = left - (0.28 if end == "z" and not after else 0.5)
+            _gradient(ax, (left - 0.5, rows[start] + 0.21), (x, rows[end] - 0.21))
+        if not after:
+            red = {"color": COLORS["gradient"], "ha": "center", "va": "center"}
+            ax.text(left - 0.42, rows["z"] + 0.42, "×", size=26, **red)
+            ax.text(left - 0.5, rows["z"] + 0.66, "cut", size=11, **red)
+    return figure
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Axes over a whole figure, measured in inches."""
+    figure = plt.figure(figsize=(width, height))
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, width), ylim=(0, height))
+    ax.axis("off")
+    return figure, ax
+
+
+def _node(ax: Axes, centre, text: str, seen: bool = False, radius: float = 0.24) -> None:
+    """A random variable: a circle, filled where it is observed."""
+    ax.add_patch(
+        Circle(centre, radius, facecolor=BOX if seen else "none", edgecolor=INK, linewidth=1.2)
     )
-    ax.text(0.5, 7.3, "before: the draw stands between encoder and decoder", fontsize=10)
-    ax.text(0.5, 3.3, "after: the noise comes in from the side", fontsize=10)
-    return ax.figure
+    ax.text(*centre, text, ha="center", va="center")
 
 
-def _render(pgm: daft.PGM) -> Axes:
-    """Draw a graph; daft divides by zero on the way to the side of a box, and mends it afterwards."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return pgm.render()
+def box(ax: Axes, centre, text: str, width: float = 1.4, height: float = 0.38) -> None:
+    """What follows from what is above it, without chance."""
+    corner = (centre[0] - width / 2, centre[1] - height / 2)
+    style = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": BOX, "edgecolor": INK}
+    ax.add_patch(FancyBboxPatch(corner, width, height, linewidth=1.2, **style))
+    ax.text(*centre, text, ha="center", va="center")
+
+
+def arrow(ax: Axes, start, end, bend: float = 0, color: str = INK, **style) -> None:
+    """An arrow whose ends are where they are said to be."""
+    way = {"connectionstyle": f"arc3,rad={bend}", "shrinkA": 0, "shrinkB": 0, "linewidth": 1.3}
+    head = {"arrowstyle": "-|>", "mutation_scale": 13}
+    ax.add_patch(FancyArrowPatch(start, end, color=color, **way, **head, **style))
+
+
+def _gradient(ax: Axes, start, end) -> None:
+    arrow(ax, start, end, color=COLORS["gradient"], linestyle=(0, (3, 1.5)))

@@ -1,4 +1,4 @@
-"""Images, and images beside their numbers."""
+"""Images, in rows and in a square."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from drawing.style import COLORS, LABELS, WIDTH
-from vae_core import Decomposition
+from drawing.style import WIDTH
 
 
 def show_images(
@@ -57,28 +56,22 @@ def show_images(
     return figure
 
 
-def show_three_terms(images: Tensor, terms: Decomposition) -> Figure:
-    """Draw each image beside its equation: reconstruction − KL to the prior + KL to the posterior = log p(x).
+def show_manifold(images: Tensor) -> Figure:
+    """Draw a square of images without gaps, the first row at the top.
 
     Args:
-        images: `[n, 784]`.
-        terms: fields `[n]`, in nats.
+        images: `[n², 784]`, row by row.
+
+    Raises:
+        ValueError: the number of images is not a square.
     """
-    figure, axes = plt.subplots(
-        len(images), 2, figsize=(6.9, 0.75 * len(images) + 0.5), width_ratios=(1, 9)
-    )
-    keys = ("reconstruction", "kl_prior", "kl_posterior", "likelihood")
-    places, signs = (0.02, 0.27, 0.52, 0.80), ("", "−", "+", "=")
-    for row, image in enumerate(images):
-        draw_image(axes[row, 0], image)
-        axes[row, 1].axis("off")
-        values = (terms.reconstruction, terms.kl_prior, terms.kl_posterior, terms.log_likelihood)
-        for key, place, sign, value in zip(keys, places, signs, values, strict=False):
-            text = f"{sign} {value[row].item():.2f}".replace("-", "−")
-            axes[row, 1].text(place, 0.5, text, color=COLORS[key], fontsize=13, va="center")
-    for key, place in zip(keys, places, strict=False):
-        axes[0, 1].text(place, 1.25, LABELS[key], color=COLORS[key], fontsize=9.5, va="center")
-    figure.subplots_adjust(hspace=0.15, wspace=0.05)
+    side = math.isqrt(len(images))
+    if side**2 != len(images):
+        raise ValueError(f"expected a square number of images, got {len(images)}")
+    figure, ax = plt.subplots(figsize=(WIDTH, WIDTH), layout="constrained")
+    picture = images.reshape(side, side, 28, 28).transpose(1, 2).reshape(28 * side, 28 * side)
+    _show(ax, picture.float().numpy(), vmin=0, vmax=1)
+    ax.set(xlabel="quantiles of $z_1$", ylabel="quantiles of $z_2$")
     return figure
 
 

@@ -1,20 +1,28 @@
-"""Posteriors, how far q is from them, and bounds on log p(x)."""
+"""True posteriors and q on the latent plane."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Patch
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+from torch.distributions import Distribution
 
 from drawing.images import draw_image
-from drawing.style import COLORS, LABELS
+from drawing.style import COLORS, WIDTH
 from vae_core import VAE, DiagonalGaussian, log_joint
 from vae_core.data import expect
+
+ALPHAS = (0.25, 0.6)  # of the outer and the inner region of a posterior
 
 
 class GridPosterior(NamedTuple):
@@ -30,10 +38,11 @@ class GridPosterior(NamedTuple):
 def posterior_on_grid(
     model: VAE, x: Tensor, q: DiagonalGaussian, points: int = 120
 ) -> GridPosterior:
-    """Compute p(z|x) of one image where it has its mass, on a window that shows q (to 2.5 σ) too. Chapter 2.
+    """Compute p(z|x) of one image where it has its mass, on a window that shows q (to 2.5 σ) too.
 
-    For a picture: p(x) comes from one fixed grid, [−6, 6]² with step 1/16, and nothing is refined. Mass outside that
-    square, or modes much narrower than the step, would be missed: for numbers use `decompose_on_grid`.
+    For a picture: p(x) comes from one fixed grid, [−6, 6]² with step 1/16, and nothing is refined.
+    Mass outside that square, or modes much narrower than the step, would be missed: for numbers
+    use `decompose_on_grid`. Chapter 2.
 
     Args:
         model: the VAE, Z = 2.
@@ -60,200 +69,86 @@ def posterior_on_grid(
     return GridPosterior(axes, density.reshape(points, points))
 
 
+def draw_q(ax: Axes, q: Distribution) -> None:
+    """Draw a Gaussian q as gold dashed ellipses of 1 and 2 standard deviations, its mean as a plus.
+
+    Args:
+        ax: axes of the latent plane.
+        q: batch `[1]`, event `[2]`, diagonal or with any covariance.
+
+    Raises:
+        ValueError: q is over something else than the plane, or for more than one image.
+    """
+    covariance = getattr(q, "covariance_matrix", None)
+    covariance = torch.diag_embed(q.variance) if covariance is None else covariance
+    expect(q.mean.shape == (1, 2), "a q for one image, Z = 2", list(q.mean.shape))
+    lengths, axes = torch.linalg.eigh(covariance[0].detach())
+    centre = q.mean[0].tolist()
+    angle = math.degrees(math.atan2(*axes[:, 0].flip(0).tolist()))
+    line = {"edgecolor": COLORS["q"], "linestyle": (0, (4, 2)), "linewidth": 1.8, "fill": False}
+    for width in (1, 2):
+        size = (2 * width * lengths.sqrt()).tolist()
+        ax.add_patch(Ellipse(centre, *size, angle=angle, **line))
+    ax.plot(*centre, "+", color=COLORS["q"])
+
+
+def draw_posterior(ax: Axes, posterior: GridPosterior) -> None:
+    """Draw a posterior, purple: the regions that hold 39.3 % and 86.5 % of it, filled in two steps.
+
+    Of a Gaussian these are the ellipses of 1 and 2 standard deviations.
+    """
+    density = posterior.density.flatten().sort(descending=True).values
+    mass = density.cumsum(0) / density.sum()
+    one, two = (density[mass >= 1 - math.exp(-(r**2) / 2)][0].item() for r in (1, 2))
+    purple = to_rgb(COLORS["posterior"])
+    levels = [two, one, density[0].item() * 1.001]
+    ax.contourf(*posterior.axes, posterior.density.T, levels, colors=[(*purple, a) for a in ALPHAS])
+    ax.contour(*posterior.axes, posterior.density.T, [two, one], colors=[purple], linewidths=0.8)
+
+
 def plot_posteriors(
-    images: Tensor, names: Sequence[str], posteriors: Sequence[GridPosterior], q: DiagonalGaussian
+    images: Tensor,
+    posteriors: Sequence[GridPosterior],
+    qs: Sequence[Distribution],
+    titles: Sequence[str],
 ) -> Figure:
-    """Draw for each image the true posterior on its grid, as filled contours, and q as ellipses of 1 and 2 σ.
+    """Draw for each image the true posterior and q, on one plane, in columns of two or three.
 
     Args:
         images: `[n, 784]`.
-        names: n titles.
         posteriors: n of them.
-        q: batch `[n]`, event `[2]`.
+        qs: n of them, each with batch `[1]`, event `[2]`.
+        titles: n of them.
     """
+    columns = 3 if len(titles) % 3 == 0 else 2
+    rows = math.ceil(len(titles) / columns)
+    size, ratios = (WIDTH, rows * (1.3 + 5.4 / columns)), (1, 6 / columns - 0.5) * rows
     figure, panels = plt.subplots(
-        2, len(names), figsize=(6.9, 3.9), height_ratios=(1, 3), layout="constrained"
+        2 * rows, columns, figsize=size, height_ratios=ratios, layout="constrained", squeeze=False
     )
-    for column, (image, name) in enumerate(zip(images, names, strict=True)):
-        draw_image(panels[0, column], image)
-        panels[0, column].set_title(name)
-        ax = panels[1, column]
-        density = posteriors[column].density
-        levels = density.max() * torch.logspace(-2, 0, 11)  # so that a second, lower peak is seen
-        ax.contourf(
-            *posteriors[column].axes,
-            density.T,
-            levels=levels.tolist(),
-            cmap="Greens",
-            norm="log",
-            extend="max",
-        )
-        centre, std = q.mean[column].tolist(), q.stddev[column]
-        for width in (1, 2):
-            size = (2 * width * std).tolist()
-            ax.add_patch(
-                Ellipse(centre, *size, fill=False, color=COLORS["kl_prior"], linewidth=1.4)
-            )
-        ax.set(xlabel="$z_1$")
-    panels[1, 0].set_ylabel("$z_2$")
-    handles = [
-        Patch(color="#74c476", label="true posterior p(z|x)"),
-        Patch(fill=False, edgecolor=COLORS["kl_prior"], label="the encoder's q(z|x), 1σ and 2σ"),
+    every = zip(images, posteriors, qs, titles, strict=True)
+    for number, (image, posterior, q, title) in enumerate(every):
+        row, column = divmod(number, columns)
+        draw_image(panels[2 * row, column], image)
+        panels[2 * row, column].set_title("\n".join(textwrap.wrap(title, 44 // columns)))
+        ax = panels[2 * row + 1, column]
+        draw_posterior(ax, posterior)
+        draw_q(ax, q)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(2 if columns == 3 else 4, steps=[1, 2, 5, 10]))
+        ax.set(xlabel="$z_1$", aspect="equal", adjustable="datalim")
+    for ax in panels.flat[2 * len(titles) :]:
+        ax.axis("off")
+    for ax in panels[1::2, 0]:
+        ax.set_ylabel("$z_2$")
+    figure.legend(handles=legend_of_posteriors(), loc="outside lower center")
+    return figure
+
+
+def legend_of_posteriors() -> list[Artist]:
+    """What stands for the true posterior p(z|x) and for q(z|x) in a legend."""
+    purple, gold = COLORS["posterior"], COLORS["q"]
+    return [
+        Patch(facecolor=(*to_rgb(purple), ALPHAS[1]), edgecolor=purple, label="p(z|x), 1σ and 2σ"),
+        Line2D([], [], color=gold, linestyle=(0, (4, 2)), label="q(z|x), 1σ and 2σ"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
-    return figure
-
-
-def plot_posteriors_on_line(
-    images: Tensor, names: Sequence[str], line: Tensor, posterior: Tensor, guess: Tensor
-) -> Figure:
-    """Draw for each image the true posterior on a one-dimensional latent, filled, and q as a line.
-
-    Args:
-        images: `[n, 784]`.
-        names: n titles.
-        line: `[G]`, codes.
-        posterior: `[n, G]`, density of p(z|x).
-        guess: `[n, G]`, density of q(z|x).
-    """
-    figure, panels = plt.subplots(
-        2, len(names), figsize=(6.9, 3.5), height_ratios=(1, 2.2), layout="constrained"
-    )
-    for column, (image, name) in enumerate(zip(images, names, strict=True)):
-        draw_image(panels[0, column], image)
-        panels[0, column].set_title(name)
-        ax = panels[1, column]
-        ax.fill_between(line, posterior[column], color="#74c476", label="true posterior p(z|x)")
-        ax.plot(
-            line,
-            guess[column],
-            color=COLORS["kl_prior"],
-            linewidth=1.4,
-            label="the encoder's q(z|x)",
-        )
-        seen = line[
-            torch.maximum(
-                posterior[column] / posterior[column].max(), guess[column] / guess[column].max()
-            )
-            > 1e-3
-        ]
-        margin = 0.25 * (seen[-1] - seen[0]).item()
-        ax.set(
-            xlabel="$z$",
-            yticks=[],
-            xlim=(seen[0].item() - margin, seen[-1].item() + margin),
-            ylim=(0, None),
-        )
-    panels[1, 0].set_ylabel("density")
-    figure.legend(
-        *panels[1, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize="small",
-    )
-    return figure
-
-
-def plot_third_term(kl_posterior: Tensor) -> Figure:
-    """Draw the distribution of KL(q(z|x) ‖ p(z|x)) over images: a histogram, and the share of the sum by rank."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
-    low, high = kl_posterior.min().log10().item(), kl_posterior.max().log10().item()
-    left.hist(
-        kl_posterior.numpy(),
-        bins=np.logspace(low - 1e-6, high + 1e-6, 40),
-        color=COLORS["kl_posterior"],
-    )
-    for value, name, line in (
-        (kl_posterior.median(), "median", "--"),
-        (kl_posterior.mean(), "mean", "-"),
-    ):
-        left.axvline(
-            value.item(), color=COLORS["likelihood"], linestyle=line, linewidth=1.2, label=name
-        )
-    left.set(xscale="log", xlabel=LABELS["kl_posterior"] + ", nats", ylabel="images")
-    left.legend(fontsize="small")
-    ranked = kl_posterior.sort(descending=True).values.cumsum(0) / kl_posterior.sum()
-    share = 100 * torch.arange(1, len(ranked) + 1) / len(ranked)
-    right.plot(share, 100 * ranked, color=COLORS["kl_posterior"])
-    right.axvline(5, color="#999999", linewidth=0.7)
-    right.set(xlabel="worst images, %", ylabel="share of the whole third term, %", ylim=(0, 102))
-    return figure
-
-
-def plot_gap_split(
-    names: Sequence[str], family: Sequence[float], sharing: Sequence[float]
-) -> Figure:
-    """Draw the mean third term as a bar in two parts: the price of the Gaussian family, and of one shared encoder.
-
-    Args:
-        names: what each bar is for.
-        family: in nats.
-        sharing: in nats.
-    """
-    figure, ax = plt.subplots(figsize=(6.5, 0.5 * len(names) + 1.2), layout="constrained")
-    ax.barh(names, family, 0.55, color=COLORS["kl_posterior"], label="the Gaussian family")
-    ax.barh(names, sharing, 0.55, left=family, color="#b2dfd0", label="one encoder for all images")
-    ax.set(xlabel=LABELS["kl_posterior"] + ", mean, nats")
-    ax.invert_yaxis()
-    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
-    return figure
-
-
-def plot_bounds(
-    samples: Sequence[int],
-    lower: Sequence[float],
-    level: float,
-    upper: Sequence[float] = (),
-    annealed: Sequence[float] = (),
-) -> Figure:
-    """Draw mean bounds on log p(x) against the number K of samples.
-
-    Args:
-        samples: values of K.
-        lower: mean lower bound for each K, in nats.
-        level: mean log p(x), if it is known; NaN if not.
-        upper: mean upper bound for each K.
-        annealed: mean lower and upper bound by annealing.
-    """
-    figure, ax = plt.subplots(figsize=(6, 2.9), layout="constrained")
-    ax.semilogx(
-        samples, lower, "o-", color=COLORS["reconstruction"], label="from below: K codes from q"
-    )
-    if len(upper):
-        ax.semilogx(
-            samples,
-            upper,
-            "o-",
-            color=COLORS["kl_prior"],
-            label="from above: the true code among them",
-        )
-    if len(annealed):
-        ax.axhspan(
-            *annealed,
-            color=COLORS["kl_posterior"],
-            alpha=0.6,
-            label="between both directions of annealing",
-        )
-    if level == level:
-        ax.axhline(
-            level,
-            color=COLORS["likelihood"],
-            linestyle=":",
-            label=LABELS["likelihood"] + ", on the grid",
-        )
-    ax.set(xlabel="K", ylabel="nats per image")
-    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
-    return figure
-
-
-def plot_grid_price(points_per_axis: int, points_per_second: float, most: int = 20) -> Figure:
-    """Draw how long one image takes on a grid of n^Z points, against Z."""
-    figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-    latents = np.arange(1, most + 1)
-    seconds = float(points_per_axis) ** latents / points_per_second
-    ax.semilogy(latents, seconds, "o-", color=COLORS["kl_posterior"])
-    for height, name in ((1, "a second"), (3.15e7, "a year"), (4.35e17, "the age of the universe")):
-        ax.axhline(height, color="#999999", linewidth=0.7)
-        ax.text(most, height * 3, name, fontsize="small", ha="right", color="#555555")
-    ax.set(xlabel="latent dimensions Z", ylabel="seconds for one image", xticks=latents[::2])
-    return figure

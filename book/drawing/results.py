@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from drawing.style import COLORS, LABELS, with_styles
+from drawing.style import COLORS, FAINT, LABELS, OTHERS, WIDTH, with_styles
+
+LINES = tuple(zip(OTHERS, ("o-", "s--", "^:"), strict=False))
 
 
 def plot_likelihoods(names: Sequence[str], nll: Sequence[float], ours: Sequence[bool]) -> Figure:
@@ -16,30 +18,19 @@ def plot_likelihoods(names: Sequence[str], nll: Sequence[float], ours: Sequence[
         nll: n means over the test digits, in nats.
         ours: which of them were trained here.
     """
-    figure, ax = plt.subplots(figsize=(6.7, 0.36 * len(names) + 0.9), layout="constrained")
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.55 * len(names) + 0.9), layout="constrained")
     order = sorted(range(len(names)), key=lambda i: nll[i])
+    low, high = min(nll), max(nll)
+    left, right = low - 0.08 * (high - low), high + 0.08 * (high - low)
     for place, i in enumerate(order):
-        ax.plot(
-            nll[i],
-            place,
-            "o",
-            color=COLORS["reconstruction"],
-            fillstyle="full" if ours[i] else "none",
-        )
-        ax.annotate(
-            f"{nll[i]:.2f}",
-            (nll[i], place),
-            (7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-        )
-    ax.set_yticks(range(len(names)), [names[i] for i in order])
-    ax.set(
-        xlabel="−log p(x) of a test digit, nats (to the left is better)",
-        ylim=(len(names) - 0.5, -0.5),
-    )
-    ax.margins(x=0.15)
+        ax.axhline(place, color=FAINT, linewidth=0.8)
+        fill = "full" if ours[i] else "none"
+        ax.plot(nll[i], place, "o", color=OTHERS[0], fillstyle=fill)
+        ax.text(right, place - 0.08, f"{nll[i]:.2f}", size=11, ha="right", va="bottom")
+        ax.text(left, place - 0.08, names[i], size=11, va="bottom")
+    ax.set(xlabel="−log p(x) of a test digit, nats (left is better)", yticks=[])
+    ax.set(xlim=(left, right), ylim=(len(names) - 0.5, -0.9))
+    ax.spines["left"].set_visible(False)
     return figure
 
 
@@ -49,19 +40,13 @@ def plot_by_samples(bounds: Mapping[str, Mapping[int, float]]) -> Figure:
     Args:
         bounds: name of a model → K → mean bound on log p(x), in nats. K = 1 is the ELBO.
     """
-    figure, ax = plt.subplots(figsize=(6.0, 2.9), layout="constrained")
-    for (name, by_samples), line in with_styles(bounds, ("-", "--", ":")):
-        ax.plot(
-            list(by_samples),
-            list(by_samples.values()),
-            "o" + line,
-            color=COLORS["likelihood"],
-            label=name,
-        )
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+    for (name, by_samples), (color, line) in with_styles(bounds, LINES):
+        ax.plot(list(by_samples), list(by_samples.values()), line, color=color, label=name)
     ax.set(xscale="log", xlabel="samples K", ylabel="bound on " + LABELS["likelihood"] + ", nats")
     ax.set_xticks(list(by_samples), [f"{count:,}" for count in by_samples])
     ax.set_xticks([], minor=True)
-    ax.legend(fontsize="small")
+    ax.legend()
     return figure
 
 
@@ -72,13 +57,11 @@ def plot_by_class(nll: Sequence[float], gap: Sequence[float]) -> Figure:
         nll: ten means, in nats.
         gap: ten means of the third term, in nats.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
-    left.bar(range(10), nll, color=COLORS["likelihood"])
-    left.set(xlabel="digit", ylabel="−" + LABELS["likelihood"] + ", nats", xticks=range(10))
-    right.bar(range(10), gap, color=COLORS["kl_posterior"])
-    right.set(
-        xlabel="digit", ylabel="at least " + LABELS["kl_posterior"] + ", nats", xticks=range(10)
-    )
+    figure, (top, bottom) = plt.subplots(2, figsize=(WIDTH, 4.8), layout="constrained")
+    top.bar(range(10), nll, color=COLORS["likelihood"])
+    top.set(ylabel="−" + LABELS["likelihood"] + ", nats", xticks=range(10))
+    bottom.bar(range(10), gap, color=COLORS["kl_posterior"])
+    bottom.set(xlabel="digit", ylabel="third term,\nat least, nats", xticks=range(10))
     return figure
 
 
@@ -91,25 +74,17 @@ def plot_scaling(
         by_images: number of images → seconds.
         by_processes: name of a setting → number of processes → seconds.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.7), layout="constrained")
-    left.plot(list(by_images), list(by_images.values()), "o", color=COLORS["likelihood"])
+    figure, (top, bottom) = plt.subplots(2, figsize=(WIDTH, 5.6), layout="constrained")
+    top.plot(list(by_images), list(by_images.values()), "o", color=OTHERS[0])
     most, seconds = max(by_images.items())
-    left.plot(
-        [0, most], [0, seconds], ":", color=COLORS["likelihood"], linewidth=1, label="proportional"
-    )
-    left.set(xlabel="images", ylabel="seconds an epoch", xticks=list(by_images))
-    left.legend(fontsize="small")
-    for (name, times), line in with_styles(by_processes, ("-", "--", ":")):
-        right.plot(
-            list(times),
-            list(times.values()),
-            "o" + line,
-            color=COLORS["reconstruction"],
-            label=name,
-        )
-        right.set_xticks(list(times))
-    right.set(xlabel="processes, one core each")
-    right.legend(fontsize="small")
-    for ax in (left, right):
+    line = {"color": OTHERS[0], "linewidth": 1, "label": "proportional"}
+    top.plot([0, most], [0, seconds], ":", **line)
+    top.set(xlabel="images", ylabel="seconds an epoch", xticks=list(by_images))
+    for (name, times), (color, line) in with_styles(by_processes, LINES):
+        bottom.plot(list(times), list(times.values()), line, color=color, label=name)
+        bottom.set_xticks(list(times))
+    bottom.set(xlabel="processes, one core each", ylabel="seconds an epoch")
+    for ax in (top, bottom):
         ax.set_ylim(0)
+        ax.legend()
     return figure

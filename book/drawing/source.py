@@ -16,7 +16,7 @@ class Source(str):
 
 
 def show_source(thing) -> Source:
-    """Give the source of a function, method or class as it stands in the package, without its docstrings.
+    """Give the source of a function, method or class as it stands, without its docstrings.
 
     Raises:
         TypeError: `thing` has no Python source.

@@ -26,6 +26,7 @@ LABELS = {
     "kl_posterior": r"$\mathrm{KL}(q(z|x)\,\Vert\,p(z|x))$",
     "likelihood": r"$\log\,p(x)$",
 }
+HATCHES = {"reconstruction": "", "kl_prior": "////", "kl_posterior": "...."}
 PAPER, BOX, FAINT, SOFT = "#ffffff", "#f0f0f0", "#bbbbbb", "#555555"
 "Of the page, of a box, of lines behind the subject, of remarks."
 CLASSES = [to_hex(color) for color in colormaps["tab10"].colors]  # of the digits 0 to 9
@@ -68,7 +69,6 @@ def with_styles(series: Mapping, styles: Sequence[str]) -> Iterator[tuple[tuple,
         ValueError: more series than styles; `zip` would leave the last ones out of the figure.
     """
     if len(series) > len(styles):
-        raise ValueError(
-            f"expected at most {len(styles)} series, got {len(series)}: {', '.join(map(str, series))}"
-        )
+        given = f"{len(series)}: {', '.join(map(str, series))}"
+        raise ValueError(f"expected at most {len(styles)} series, got {given}")
     return zip(series.items(), styles, strict=False)

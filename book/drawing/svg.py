@@ -18,8 +18,9 @@ def to_svg(figure: Figure, glyphs: bool = True) -> str:
     """Give a figure as SVG on a transparent ground.
 
     Every colour that `DARK` knows becomes a CSS variable: the light colour where nothing sets it,
-    its dark twin where the reader's scheme is dark. Black, which SVG leaves unsaid, follows the ink.
-    Two calls give the same bytes. Without glyphs, text is in a font of the reader's: it is smaller.
+    its dark twin where the reader's scheme is dark. Black, which SVG leaves unsaid, follows the
+    ink. Two calls give the same bytes. Without glyphs, text is in a font of the reader's: it is
+    smaller.
     """
     out = io.StringIO()
     with mpl.rc_context(STEADY | ({} if glyphs else {"svg.fonttype": "none"})):
@@ -44,7 +45,7 @@ def _variable(color: str) -> str:
 
 
 def show_figures_as_svg() -> None:
-    """Under IPython, let every figure that a cell leaves be shown by `to_svg` and by nothing else."""
+    """Under IPython, let every figure that a cell leaves be shown by `to_svg` alone."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:

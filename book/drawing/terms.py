@@ -1,201 +1,105 @@
-"""The terms of log p(x): by line of the derivation, by q, by epoch."""
+"""The three terms of log p(x): as bars that add up, as an equation beside its image."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from drawing.style import COLORS, LABELS, with_styles
-from vae_core import Decomposition, History
+from drawing.diagrams import canvas
+from drawing.images import draw_image
+from drawing.style import COLORS, HATCHES, LABELS, PAPER, WIDTH
+from vae_core import Decomposition
+
+SIGNS = {"reconstruction": "", "kl_prior": "−", "kl_posterior": "+"}
+WORDS = {
+    "reconstruction": "reconstruct",
+    "kl_prior": "stay near\nthe prior",
+    "kl_posterior": "what the\nencoder\nmisses",
+    "likelihood": LABELS["likelihood"],
+}
+BEFORE = SIGNS | {"likelihood": "="}
+RIGHTS = (1.7, 2.62, 3.64, 4.87)  # of the columns of numbers, in inches
+SPACE = {"reconstruction": 0, "kl_prior": 0.72, "kl_posterior": 0.78, "likelihood": 0.98}
 
 
-def plot_derivation_lines(
-    lines: dict[str, float], exact: float, spread: dict[str, Tensor]
-) -> Figure:
-    """Draw the value of each line of the derivation, all at the height of log p(x), and what is averaged over codes.
+def plot_terms(terms: Decomposition, names: Sequence[str]) -> Figure:
+    """Draw the three terms as bars that add up to log p(x), three bars for each name.
+
+    The first leads from far to the left (the axis is cut there) to its value, the second back from
+    there, the third on to log p(x), which is the line. Chapter 1, equation (three-terms).
 
     Args:
-        lines: name → value in nats, from the first line to the last.
-        exact: log p(x) in nats.
-        spread: name → `[K]` values in nats at K codes, to show how much they vary.
+        terms: fields `[n]`, in nats.
+        names: n names: of q, or of images.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.9, 2.8), layout="constrained")
-    left.axhline(
-        exact, color=COLORS["likelihood"], linewidth=1, linestyle=":", label=LABELS["likelihood"]
-    )
-    left.plot(range(1, len(lines) + 1), list(lines.values()), "o", color=COLORS["reconstruction"])
-    left.set(
-        xticks=range(1, len(lines) + 1),
-        xlabel="line of the derivation",
-        ylabel="nats",
-        ylim=(exact - 5, exact + 5),
-    )
-    for (name, values), color in with_styles(
-        spread, (COLORS["reconstruction"], COLORS["likelihood"])
-    ):
-        right.plot(values[:200].numpy(), ".", color=color, markersize=4, label=name)
-    right.set(
-        xlabel="code drawn from q, the first 200",
-        title="what is averaged",
-        ylim=(None, 1.6 * exact),
-    )
-    right.legend(fontsize="small", loc="upper left")
+    size = (WIDTH, 1.35 * len(names) + 1.35)
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    draw_terms(ax, terms, names)
+    labels = [f"{SIGNS[key]} {LABELS[key]}".strip() for key in SIGNS]
+    figure.legend(ax.containers[:3], labels, loc="outside upper left")
     return figure
 
 
-def plot_decompositions(terms: Decomposition, names: Sequence[str]) -> Figure:
-    """Draw the three terms of several q for one image, and the sum, which is log p(x) for each.
+def draw_terms(ax: Axes, terms: Decomposition, names: Sequence[str]) -> None:
+    """Draw the bars of `plot_terms` on axes that are there already."""
+    ends = (terms.reconstruction, terms.elbo, terms.elbo + terms.kl_posterior)
+    least, most = min(e.min().item() for e in ends), max(e.max().item() for e in ends)
+    low, high = least - 0.3 * (most - least), most + 0.35 * (most - least)
+    starts = (torch.full_like(ends[0], low), *ends[:2])
+    cut = {"ha": "left", "weight": "bold", "size": 17}
+    for i, name in enumerate(names):
+        top = 4 * i  # three bars, and the name above them
+        total = terms.log_likelihood[i].item()
+        ax.text(low, top - 0.55, name, va="bottom")
+        for row, (key, start, end) in enumerate(zip(SIGNS, starts, ends, strict=True)):
+            style = {"facecolor": COLORS[key], "edgecolor": PAPER, "hatch": HATCHES[key]}
+            left, width = start[i].item(), (end - start)[i].item()
+            ax.barh(top + row, width, 0.86, left=left, linewidth=0, **style)
+            value = f"{SIGNS[key]} {getattr(terms, key)[i].item():.2f}".strip().replace("-", "−")
+            place = max(left, left + width)
+            if 0 < total - place < 0.15 * (high - low):  # else the line runs through the number
+                place = total
+            ax.annotate(
+                value, (place, top + row), (5, 0), textcoords="offset points", va="center", size=11
+            )
+        ax.text(low, top, " //", va="center", color=PAPER, **cut)
+        ax.plot([total] * 2, (top - 0.5, top + 2.5), color=COLORS["likelihood"], linewidth=2.5)
+    ax.set(yticks=[], xlim=(low, high), ylim=(4 * len(names) - 1.3, -1.5))
+    ax.set_xlabel("nats; the upright line is " + LABELS["likelihood"])
+    ax.text(0, 0, "//", transform=ax.transAxes, va="center", **cut)
+    ax.spines["left"].set_visible(False)
+
+
+def show_three_terms(images: Tensor, terms: Decomposition) -> Figure:
+    """Draw each image beside its equation: the three terms and log p(x), in numbers.
+
+    Under both KLs stands a bar of so many nats, on one scale.
 
     Args:
-        terms: fields `[n]`, one entry for each q.
-        names: n names.
+        images: `[n, 784]`.
+        terms: fields `[n]`, in nats.
     """
-    figure, ax = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
-    place = np.arange(len(names))
-    signed = {
-        "reconstruction": terms.reconstruction,
-        "kl_prior": -terms.kl_prior,
-        "kl_posterior": terms.kl_posterior,
-    }
-    for shift, (key, values) in zip((-0.3, -0.1, 0.1), signed.items(), strict=False):
-        sign = "−" if key == "kl_prior" else ""
-        ax.bar(place + shift, values.numpy(), 0.2, color=COLORS[key], label=sign + LABELS[key])
-    ax.bar(
-        place + 0.3,
-        sum(signed.values()).numpy(),
-        0.2,
-        color=COLORS["likelihood"],
-        label="sum of the three",
-    )
-    level = terms.log_likelihood[0].item()
-    ax.axhline(
-        level, color=COLORS["likelihood"], linewidth=1, linestyle=":", label=LABELS["likelihood"]
-    )
-    ax.axhline(0, color="#999999", linewidth=0.6)
-    ax.set_xticks(place, names)
-    ax.set_yscale("symlog", linthresh=10)
-    ax.set_yticks([-1e9, -1e6, -1e3, 0, 1e3, 1e6, 1e9])
-    ax.set_ylabel("nats")
-    ax.legend(fontsize="small", ncols=2)
-    return figure
-
-
-def plot_terms_along(paths: Sequence[tuple[Tensor, Decomposition]], names: Sequence[str]) -> Figure:
-    """Draw the three terms stacked while q moves along a path, one panel a path: their sum stays where it is.
-
-    From the reconstruction term a band leads down by the KL to the prior, to the ELBO; from there an area leads up by
-    the KL to the posterior.
-
-    Args:
-        paths: pairs of the coordinate, `[n]`, and the terms at each of its points, fields `[n]`.
-        names: what the coordinate is. A path whose coordinate is positive gets a logarithmic axis.
-    """
-    figure, axes = plt.subplots(1, len(paths), figsize=(6.9, 3.2), layout="constrained")
-    for ax, (coordinate, terms), name in zip(axes, paths, names, strict=True):
-        total = terms.elbo + terms.kl_posterior
-        ax.plot(
-            coordinate, total, color=COLORS["likelihood"], linewidth=2.5, label="sum of the three"
-        )
-        prior = {"color": "#f2b48c", "label": "−" + LABELS["kl_prior"]}
-        ax.fill_between(coordinate, terms.elbo, terms.reconstruction, **prior)
-        posterior = {
-            "facecolor": "none",
-            "edgecolor": COLORS["kl_posterior"],
-            "hatch": "////",
-        }  # it may lie on the other
-        ax.fill_between(
-            coordinate,
-            terms.elbo,
-            total,
-            linewidth=0,
-            **posterior,
-            label="+" + LABELS["kl_posterior"],
-        )
-        ax.plot(
-            coordinate,
-            terms.reconstruction,
-            color=COLORS["reconstruction"],
-            label=LABELS["reconstruction"],
-        )
-        ax.set(xlabel=name)
-        if (coordinate > 0).all():
-            ticks = [
-                tick
-                for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10)
-                if coordinate.min() <= tick <= coordinate.max()
-            ]
-            ax.set_xscale("log")
-            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-            ax.set_xticks([], minor=True)
-    axes[0].set_ylabel("nats")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small"
-    )
-    return figure
-
-
-def plot_terms_by_epoch(epochs: Sequence[int], stages: Sequence[Decomposition]) -> Figure:
-    """Draw the mean of each of the three terms by epoch, and of log p(x) with the ELBO below it.
-
-    Args:
-        epochs: n numbers of epochs; the first, before training, is left out of the right panel.
-        stages: n decompositions of the same images.
-    """
-    means = {
-        field: [getattr(stage, field).mean().item() for stage in stages]
-        for field in Decomposition._fields
-    }
-    elbos = [stage.elbo.mean().item() for stage in stages]
-    figure, axes = plt.subplots(1, 4, figsize=(6.9, 2.4), layout="constrained")
-    titles = {
-        "reconstruction": "reconstruction",
-        "kl_prior": "KL to the prior",
-        "kl_posterior": "KL to the posterior",
-    }
-    for ax, (field, title) in zip(axes, titles.items(), strict=False):
-        first = 1 if field == "reconstruction" else 0  # before training it is off the scale
-        ax.plot(epochs[first:], means[field][first:], "o-", color=COLORS[field], markersize=4)
-        ax.set(title=title, xlabel="epoch")
-    axes[0].set_ylabel("nats per image")
-    axes[3].plot(
-        epochs[1:],
-        means["log_likelihood"][1:],
-        "o-",
-        color=COLORS["likelihood"],
-        markersize=4,
-        label=LABELS["likelihood"],
-    )
-    axes[3].plot(
-        epochs[1:], elbos[1:], "o--", color=COLORS["reconstruction"], markersize=4, label="ELBO"
-    )
-    axes[3].set(title="sum, and bound", xlabel="epoch")
-    axes[3].legend(fontsize="small")
-    return figure
-
-
-def plot_history(history: History) -> Figure:
-    """Draw both terms and the ELBO by epoch, training dashed and validation solid; the KL from before training on."""
-    figure, axes = plt.subplots(1, 3, figsize=(6.9, 2.5), layout="constrained")
-    for ax, name, title in zip(
-        axes,
-        ("reconstruction", "kl", "elbo"),
-        ("reconstruction", "KL to the prior", "ELBO"),
-        strict=False,
-    ):
-        color = {
-            "reconstruction": COLORS["reconstruction"],
-            "kl": COLORS["kl_prior"],
-            "elbo": COLORS["likelihood"],
-        }[name]
-        for part, line in (("train", "--"), ("validation", "-")):
-            values = getattr(history, f"{part}_{name}")
-            first = 0 if name == "kl" else 1  # before training, reconstruction is off the scale
-            if not values:
-                continue
-            ax.plot(range(first, len(values)), values[first:], line, color=color, label=part)
-        ax.set(title=title, xlabel="epoch")
-    axes[0].set_ylabel("nats per image")
-    axes[0].legend(fontsize="small")
+    step, head = 0.88, 0.65
+    figure, ax = canvas(WIDTH, step * len(images) + head)
+    longest = max(terms.kl_prior.max().item(), terms.kl_posterior.max().item())
+    values = (terms.reconstruction, terms.kl_prior, terms.kl_posterior, terms.log_likelihood)
+    for row, image in enumerate(images):
+        bottom = step * (len(images) - 1 - row)
+        draw_image(ax.inset_axes((0, bottom, 0.72, 0.72), transform=ax.transData), image)
+        for (key, words), right, value in zip(WORDS.items(), RIGHTS, values, strict=True):
+            style = {"color": COLORS[key], "ha": "right"}
+            if row == 0:
+                ax.text(right, step * len(images), words, va="bottom", size=11, **style)
+            text = f"{value[row].item():.2f}".replace("-", "−")
+            ax.text(right, bottom + 0.4, text, va="center", size=13, **style)
+            ax.text(
+                right - SPACE[key], bottom + 0.4, BEFORE[key], ha="center", va="center", size=13
+            )
+            if key.startswith("kl"):
+                length = 0.7 * value[row].item() / longest
+                bar = {"facecolor": COLORS[key], "edgecolor": PAPER, "hatch": HATCHES[key]}
+                ax.barh(bottom + 0.12, length, 0.16, left=right - 0.7, linewidth=0, **bar)
     return figure

@@ -66,7 +66,8 @@ def test_everything_that_chapters_and_package_import_is_listed():
         )
         imports |= {name for pair in found for name in pair if name}
     # matplotlib brings PIL, and ipywidgets IPython
-    names = {"PIL": "matplotlib", "IPython": "ipywidgets", "daft": "daft-pgm"}
+    names = {"PIL": "matplotlib", "IPython": "ipywidgets"}
+    names["matplotlib_inline"] = "ipywidgets"
     names["sklearn"] = "scikit-learn"
     needed = {names.get(name, name) for name in imports} - set(sys.stdlib_module_names) - own
     assert needed <= {re.split("[=<>]", line)[0] for line in LISTED}

@@ -12,12 +12,14 @@ import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 
 import drawing
 from drawing import stills
 from drawing.style import CLASSES, COLORS, DARK, INK, OTHERS, PAPER, WIDTH
 from vae_core import VAE, Decomposition, History
 
+ELLIPSE = np.stack([np.cos(np.linspace(0, 6, 60)), np.sin(np.linspace(0, 6, 60))], 1)
 BOOK = Path(__file__).resolve().parents[2] / "book"
 
 
@@ -72,7 +74,7 @@ def test_a_figure_carries_both_schemes():
 
 
 def test_ink_is_the_colour_of_all_that_is_written():
-    keys = [f"{name}.color" for name in ("text", "xtick", "ytick", "hatch")]
+    keys = [f"{name}.color" for name in ("text", "xtick", "ytick")]
     keys += [f"axes.{name}color" for name in ("label", "edge", "title")]
     assert {to_hex(mpl.rcParams[key]) for key in keys} == {INK}
     cycle = [to_hex(c) for c in mpl.rcParams["axes.prop_cycle"].by_key()["color"]]
@@ -150,28 +152,40 @@ def test_show_images_refuses_rows_that_do_not_match(sizes, labels, digits):
 
 
 def test_graphical_models_and_derivation_name_their_parts():
-    assert all(
-        part in texts(drawn(drawing.draw_generative_model()))
-        for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)")
-    )
-    derivation = texts(drawn(drawing.draw_derivation()))
-    assert all(
-        drawing.LABELS[name] in derivation
-        for name in ("reconstruction", "kl_prior", "kl_posterior")
-    )
-    assert all(
-        why in derivation
-        for why in ("Bayes' rule", "multiply by one", "rules of logarithms", "never negative")
-    )
-    trick = texts(drawn(drawing.draw_reparameterization()))
-    assert all(
-        part in trick for part in (r"z\sim q", r"z=\mu+\sigma\odot\epsilon", "no gradient passes")
-    )
+    model = texts(drawn(drawing.draw_generative_model()))
+    assert all(part in model for part in ("$z$", "$x$", "p(x|z)", "q(z|x)", "p(z)"))
+    derivation = drawn(drawing.draw_derivation())
+    told = texts(derivation)
+    for why in ("does not depend on $z$", "Bayes' rule", "multiply by one", "rules of logarithms"):
+        assert why in told
+    colors = {text.get_text(): text.get_color() for text in derivation.axes[0].texts}
+    for name, question in (
+        ("reconstruction", "does the decoder make this image?"),
+        ("kl_prior", "how far is $q$ from the prior?"),
+        ("kl_posterior", "how far is $q$ from the true posterior?"),
+    ):
+        assert colors[drawing.LABELS[name]] == colors[question] == COLORS[name]
+
+
+def test_the_gradient_stops_at_the_draw_before_the_trick_and_passes_after_it():
+    (ax,) = drawn(drawing.draw_reparameterization()).axes
+    told = [text.get_text() for text in ax.texts]
+    parts = (r"$z\sim q$", r"$z=\mu+\sigma\odot\epsilon$", "cut", "×", "static")
+    assert all(told.count(part) == 1 for part in parts) and told.count("random") == 2
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    red = [arrow for arrow in arrows if to_hex(arrow.get_edgecolor()) == COLORS["gradient"]]
+    ways = [arrow._posA_posB for arrow in red]  # start and end
+    left = [way for way in ways if way[0][0] < WIDTH / 2]
+    assert len(left) == 2 and len(ways) == 6  # to the draw; to the encoder
+    assert all(end[1] > start[1] for start, end in ways)  # upwards
 
 
 def test_pipeline_shows_what_the_model_gives(gen, digits):
     model, x = VAE.mlp(3, (8,), generator=gen(0)).requires_grad_(False), digits[5:6]
     figure = drawn(drawing.draw_pipeline(model, x, gen(1)))
+    assert {"encoder\n$\\phi$", "decoder\n$\\theta$"} <= {
+        t.get_text() for t in figure.axes[0].texts
+    }
     generator = gen(1)
     q = model.encode(x)
     z = q.mean + q.stddev * torch.randn(1, 3, generator=generator)
@@ -179,10 +193,14 @@ def test_pipeline_shows_what_the_model_gives(gen, digits):
     sample = (255 * (p.loc + p.scale * torch.randn(1, 784, generator=generator))).round().clamp(
         0, 255
     ) / 255
-    bars = [[bar.get_height() for bar in ax.patches] for ax in figure.axes if ax.containers]
+    bars = [
+        [bar.get_height() for bar in ax.patches]
+        for ax in figure.axes[0].child_axes
+        if ax.containers
+    ]
     assert np.allclose(bars, torch.cat([q.mean, q.stddev, z]), atol=1e-6)
-    images = [ax.images[0].get_array().reshape(-1) for ax in figure.axes if ax.images]
-    assert np.allclose(images, torch.cat([x, p.loc, p.scale, sample]), atol=1e-6)
+    images = [ax.images[0].get_array().reshape(-1) for ax in figure.axes[0].child_axes if ax.images]
+    assert np.allclose(images, torch.cat([x, sample, p.loc, p.scale]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("pixels", "decoder"), [(783, "gaussian"), (784, "bernoulli")])
@@ -270,7 +288,7 @@ def test_posteriors_on_a_line_show_both_densities(digits):
     figure = drawn(
         drawing.plot_posteriors_on_line(digits[:2], ["near", "far"], line, posterior, guess)
     )
-    for column, ax in enumerate(figure.axes[2:]):
+    for column, ax in enumerate(figure.axes[1::2]):
         assert np.allclose(ax.lines[0].get_ydata(), guess[column])
         assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(
             posterior[column].max().item()
@@ -283,7 +301,7 @@ def test_gap_split_stacks_sharing_on_family():
     figure = drawn(drawing.plot_gap_split(["a", "b"], [1.0, 2.0], [3.0, 0.5]))
     bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
     assert bars == [(0, 1.0), (0, 2.0), (1.0, 3.0), (2.0, 0.5)]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b"]
+    assert texts(figure) == "a b"
 
 
 def test_density_climb_and_remedies_show_their_numbers():
@@ -299,14 +317,14 @@ def test_density_climb_and_remedies_show_their_numbers():
 
 
 def test_latent_plane_shows_every_code_and_the_prior():
-    codes, labels = (
-        torch.randn(50, 2, generator=torch.Generator().manual_seed(0)),
-        torch.arange(50) % 10,
-    )
-    figure = drawn(drawing.plot_latent_plane(codes, labels))
-    (points,) = figure.axes[0].collections
-    assert np.allclose(points.get_offsets(), codes) and np.array_equal(points.get_array(), labels)
-    assert [circle.get_radius() for circle in figure.axes[0].patches] == [1, 2]
+    codes = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(50) % 10
+    (ax,) = drawn(drawing.plot_latent_plane(codes, labels)).axes
+    for digit, points in enumerate(ax.collections):
+        assert np.allclose(points.get_offsets(), codes[digit::10])
+        assert to_hex(points.get_facecolor()[0]) == CLASSES[digit]
+    assert [circle.get_radius() for circle in ax.patches] == [1, 2]
+    assert [text.get_text() for text in ax.texts] == [*"0123456789", "1σ", "2σ"]
 
 
 def test_manifold_is_laid_out_row_by_row():
@@ -332,12 +350,9 @@ def test_units_are_ranked_and_coloured():
 def test_likelihoods_are_ranked_and_ours_are_filled():
     figure = drawn(drawing.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
     (ax,) = figure.axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["ours", "theirs"]
-    assert [(line.get_xdata()[0], line.get_fillstyle()) for line in ax.lines] == [
-        (85.1, "full"),
-        (86.76, "none"),
-    ]
-    assert "85.10" in texts(figure)
+    assert [text.get_text() for text in ax.texts] == ["85.10", "ours", "86.76", "theirs"]
+    points = [(x.get_xdata()[0], x.get_fillstyle()) for x in ax.lines if x.get_marker() == "o"]
+    assert points == [(85.1, "full"), (86.76, "none")]
 
 
 def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
@@ -462,3 +477,83 @@ def test_an_image_without_a_name_is_refused_and_not_left_out(digits):
         drawing.plot_posteriors_on_line(
             digits[:3], ["one", "two"], line, torch.ones(3, 5), torch.ones(3, 5)
         )
+
+
+def test_the_bars_of_the_terms_lead_to_log_px_for_each_q():
+    columns = [[-100.0, -100.0], [-97.0, -120.0], [5.0, 6.0], [2.0, 26.0]]
+    terms = Decomposition(*torch.tensor(columns).double())
+    (ax,) = drawn(drawing.plot_terms(terms, ["good", "bad"])).axes
+    bars = [bar for group in ax.containers for bar in group]
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars]
+    low = ax.get_xlim()[0]
+    assert ends[:3] == [(low, -97), (-97, -102), (-102, -100)]
+    assert ends[3:] == [(low, -120), (-120, -126), (-126, -100)]
+    assert [list(line.get_xdata()) for line in ax.lines] == [[-100, -100]] * 2
+    assert len({bar.get_hatch() for bar in bars}) == 3 and ax.get_xscale() == "linear"
+    told = [text.get_text().strip() for text in ax.texts]
+    assert told.count("//") == 3  # both first bars, and the axis, say that they are cut
+    assert {"good", "−97.00", "− 5.00", "+ 2.00", "bad", "−120.00", "+ 26.00"} <= set(told)
+
+
+def test_the_equation_of_each_image_is_written_with_its_words(digits):
+    terms = Decomposition(*torch.tensor([[-100.0], [-97.0], [5.0], [2.0]]))
+    (ax,) = drawn(drawing.show_three_terms(digits[:1], terms)).axes
+    told = [" ".join(text.get_text().split()) for text in ax.texts]
+    for words in ("reconstruct", "stay near the prior", "what the encoder misses"):
+        assert words in told
+    assert [t for t in told if re.search(r"\d", t)] == ["−97.00", "5.00", "2.00", "−100.00"]
+    assert [t for t in told if t in ("−", "+", "=")] == ["−", "+", "="]
+    second, third = (bar.get_width() for group in ax.containers for bar in group)
+    assert third / second == pytest.approx(2 / 5)
+
+
+def grid_of(distribution, low=-6, points=241):
+    axes = torch.linspace(low, -low, points).double().expand(2, -1)
+    density = distribution.log_prob(torch.cartesian_prod(*axes)).exp()
+    return drawing.GridPosterior(axes, density.reshape(points, points))
+
+
+def test_a_gaussian_posterior_is_drawn_where_its_q_is():
+    """The two regions of a Gaussian posterior are the ellipses of 1 and 2 standard deviations."""
+    covariance = torch.tensor([[1.0, 0.6], [0.6, 0.8]]).double()
+    mean = torch.tensor([0.5, -0.3]).double()
+    gaussian = torch.distributions.MultivariateNormal(mean, covariance)
+    ax = plt.figure().add_subplot()
+    drawing.draw_posterior(ax, grid_of(gaussian))
+    lines = ax.collections[-1].get_paths()[::-1]  # the inner one first
+    drawing.draw_q(ax, gaussian.expand((1,)))
+    for width, path, ellipse in zip((1, 2), lines, ax.patches):
+        for points in (path.vertices, ellipse.get_transform().transform(ELLIPSE)):
+            if points is not path.vertices:
+                points = ax.transData.inverted().transform(points)
+            away = torch.from_numpy(np.asarray(points)).double() - mean
+            squared = (away @ torch.linalg.inv(covariance) * away).sum(1)
+            assert (squared.sqrt() - width).abs().max() < 0.05
+        assert ellipse.get_linestyle() != "-" and not ellipse.get_fill()
+        assert to_hex(ellipse.get_edgecolor()) == COLORS["q"]
+    inner, outer = (ax.collections[0].get_facecolor()[i] for i in (1, 0))
+    assert to_hex(inner[:3]) == to_hex(outer[:3]) == COLORS["posterior"] and inner[3] > outer[3]
+    with pytest.raises(ValueError, match=r"one image, Z = 2, got \[3, 2\]"):
+        drawing.draw_q(ax, gaussian.expand((3,)))
+
+
+@pytest.mark.parametrize(("count", "columns"), [(2, 2), (3, 3), (4, 2), (5, 2)])
+def test_each_image_stands_over_its_posterior_and_its_q(count, columns, digits):
+    means = torch.arange(count).double()[:, None].expand(-1, 2) / 4
+    normal = torch.distributions.MultivariateNormal
+    qs = [normal(mean[None], torch.eye(2).double()) for mean in means]
+    posteriors = [grid_of(normal(mean, torch.eye(2).double()), points=61) for mean in means]
+    names = [f"number {i}" for i in range(count)]
+    figure = drawn(drawing.plot_posteriors(digits[:count], posteriors, qs, names))
+    for number in range(count):
+        row, column = divmod(number, columns)
+        image, plane = (figure.axes[(2 * row + i) * columns + column] for i in (0, 1))
+        assert image.get_title() == f"number {number}"
+        assert np.array_equal(image.images[0].get_array().ravel(), digits[number])
+        assert [patch.get_center()[0] for patch in plane.patches] == [number / 4] * 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "p(z|x), 1σ and 2σ",
+        "q(z|x), 1σ and 2σ",
+    ]
+    with pytest.raises(ValueError, match="longer"):
+        drawing.plot_posteriors(digits[:1], posteriors, qs, names)
