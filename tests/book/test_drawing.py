@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 import drawing
-from drawing import stills
 from drawing.style import CLASSES, COLORS, DARK, INK, OTHERS, PAPER, WIDTH
+from live import stills
 from vae_core import VAE, Decomposition, History
 
 ELLIPSE = np.stack([np.cos(np.linspace(0, 6, 60)), np.sin(np.linspace(0, 6, 60))], 1)
