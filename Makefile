@@ -28,7 +28,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
 .PHONY: help book lab test check check-style check-types check-imports check-spelling check-tests format
-.PHONY: notebooks lengths times pretrained benchmark seeds binder clean
+.PHONY: notebooks lengths times mutants pretrained benchmark seeds binder clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -44,6 +44,7 @@ help:
 	@echo "make seeds       whether the chapters' asserts hold for ten other seeds; FILES='book/name.ipynb' for some"
 	@echo "make lengths     how many words and lines of code each chapter has on its page; it fails beyond the limits of Part I"
 	@echo "make times       how long each chapter takes on one core, and how much memory; ARGS=--part-one for Part I alone"
+	@echo "make mutants     makes each of some seventy formulas wrong: a test must notice, and a chapter; ARGS='--only P5' for some"
 	@echo "make binder      every chapter on one core, in an environment made from Binder's files alone"
 	@echo "make clean       remove what was built; the environment stays (rm -r $(VENV) removes it)"
 	@echo "PYTHON=python3.12 chooses the Python from which the environment is made."
@@ -102,6 +103,9 @@ lengths: $(BOOK)
 
 times: $(BOOK)
 	@$(RUN) book/_tools/times.py $(ARGS) $(FILES)
+
+mutants: $(TEST)
+	@$(RUN) book/_tools/mutants.py $(ARGS)
 
 seeds: $(BOOK)
 	@$(RUN) book/_tools/seeds.py $(ARGS) $(FILES)

@@ -54,14 +54,6 @@ def asserts(cell):
     return any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
 
 
-def pictures(cell):
-    return [
-        output
-        for output in cell.outputs
-        if any(mime.startswith("image/") for mime in output.get("data", {}))
-    ]
-
-
 def is_sentence(text):
     return bool(re.match(r"[A-Z0-9“\"].*[.?!]$", text, re.S)) and len(text.split()) >= 6
 
