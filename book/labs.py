@@ -3,11 +3,13 @@
 import asyncio
 import copy
 import html
+import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import ipywidgets as widgets
+import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -21,7 +23,6 @@ from deeper import (
     score_function_gradient,
 )
 from drawing import posterior_on_grid
-from live.page import picture_of
 from vae_core import (
     VAE,
     DiagonalGaussian,
@@ -34,6 +35,14 @@ from vae_core import (
 
 NEEDS_KERNEL = "A lab with controls stands here when this page is opened as a notebook: it needs a running kernel."
 Step = tuple[float, str, Figure | None]  # share that is done, what to say, what to show
+
+
+def picture_of(figure: Figure) -> bytes:
+    """Give a figure as PNG on a white ground, for a widget cannot hold an SVG; it is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+    plt.close(figure)
+    return buffer.getvalue()
 
 
 class Lab:
@@ -209,7 +218,7 @@ def training_lab(images: Tensor) -> Lab:
                     progress=False,
                 )
                 text = (
-                    f"epoch {epoch} of {epochs}: on held-out digits reconstruction {history.validation_reconstruction[-1]:.1f}, "
+                    f"epoch {epoch} of {epochs}: on held-out digits first term {history.validation_reconstruction[-1]:.1f}, "
                     f"KL to the prior {history.validation_kl[-1]:.1f}, ELBO {history.validation_elbo[-1]:.1f} nats"
                 )
                 figure = None
@@ -217,7 +226,8 @@ def training_lab(images: Tensor) -> Lab:
                     with torch.no_grad():
                         means = model.decode(model.encode(seen).mean).mean
                     drawn = model.sample(8, torch.Generator().manual_seed(2))
-                    figure = drawing.show_images([seen, means, drawn], ["data", "mean", "sample"])
+                    labels = ["data", "means given their codes", "samples, z from the prior"]
+                    figure = drawing.show_images([seen, means, drawn], labels)
                 yield epoch / epochs, text, figure
 
     controls = {
