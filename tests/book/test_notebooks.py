@@ -14,18 +14,18 @@ BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
 CLAIMS = {  # the claims of the post, and the chapters that may hold their cell
-    "P1": ["linear_decoder"],
-    "P2": ["linear_decoder"],
-    "P3": ["linear_decoder"],
-    "P4": ["linear_decoder", "image_likelihoods"],
-    "P5": ["linear_decoder", "image_likelihoods"],
-    "P6": ["bounds"],
-    "P7": ["bounds"],
-    "P8": ["image_likelihoods"],
-    "P9": ["image_likelihoods"],
-    "P10": ["image_likelihoods"],
-    "P11": ["gradient_estimators"],
-    "P12": ["gradient_estimators"],
+    "P1": ["likelihood_decomposition"],
+    "P2": ["likelihood_decomposition"],
+    "P3": ["likelihood_decomposition"],
+    "P4": ["likelihood_decomposition", "training_pipeline"],
+    "P5": ["likelihood_decomposition", "training_pipeline"],
+    "P6": ["intractable_posterior"],
+    "P7": ["intractable_posterior"],
+    "P8": ["training_pipeline"],
+    "P9": ["training_pipeline"],
+    "P10": ["training_pipeline"],
+    "P11": ["reparameterization"],
+    "P12": ["reparameterization"],
 }
 
 spec = importlib.util.spec_from_file_location("store", BOOK / "_tools" / "store.py")
@@ -113,10 +113,12 @@ class TestStoredChapter:
             else:
                 assert not start(cell).startswith("# Check"), f"{start(cell)!r} lacks the tag check"
 
-    def test_the_first_cell_alone_seeds_the_global_generator(self, path):
-        assert not [
-            start(cell) for cell in code_cells(path)[1:] if "torch.manual_seed(" in cell.source
+    def test_one_cell_seeds_the_global_generator_and_it_is_the_first_that_computes(self, path):
+        # the first cell of all may draw the chapter's picture
+        seeds = [
+            i for i, cell in enumerate(code_cells(path)) if "torch.manual_seed(" in cell.source
         ]
+        assert seeds in ([], [0], [1])
 
 
 def test_figures_are_sanitized_before_they_are_compared():
@@ -153,6 +155,10 @@ def test_claim_is_asserted(claim):
 def test_docstrings_name_equations_that_the_chapters_have():
     """Docstrings say "Chapter 1, equation (elbo)": an equation of that chapter has that label."""
     names = (
+        "likelihood_decomposition",
+        "intractable_posterior",
+        "training_pipeline",
+        "reparameterization",
         "linear_decoder",
         "bounds",
         "image_likelihoods",

@@ -21,6 +21,10 @@ PAGES = sorted(
     if path.relative_to(SITE).parts[0] not in ("_static", "_sources")
 )
 CHAPTERS = (
+    "likelihood_decomposition",
+    "intractable_posterior",
+    "training_pipeline",
+    "reparameterization",
     "linear_decoder",
     "bounds",
     "image_likelihoods",
@@ -71,6 +75,10 @@ class Page(HTMLParser):
 PARSED = {path: Page(path) for path in PAGES}
 LIVE = {
     "book/index": 1,
+    "book/likelihood_decomposition": 1,
+    "book/intractable_posterior": 1,
+    "book/training_pipeline": 1,
+    "book/reparameterization": 1,
     "book/linear_decoder": 1,
     "book/bounds": 1,
     "book/image_likelihoods": 1,
