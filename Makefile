@@ -27,7 +27,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help book lab test check check-style check-types check-imports check-spelling check-tests format
+.PHONY: help book lab test check check-style check-types check-imports check-spelling check-scripts check-tests format
 .PHONY: notebooks lengths times mutants pretrained benchmark seeds binder clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -36,7 +36,7 @@ help:
 	@echo "make book        environment, every chapter executed, HTML in _build/html/index.html"
 	@echo "make lab         environment, JupyterLab with the chapters: change them, and use their labs"
 	@echo "make test        environment, all tests: package, notebooks and (when built) pages; ARGS='-k name' for pytest"
-	@echo "make check       environment, style, types, order of imports, spelling and the fast tests"
+	@echo "make check       environment, style, types, order of imports, spelling, scripts and the fast tests"
 	@echo "make format      rewrite code and cells in the style that make check wants"
 	@echo "make notebooks   execute the chapters and store them clean; FILES='book/name.ipynb' for some"
 	@echo "make pretrained  train anew the models that ship with vae_core; ARGS='--model gaussian' for one"
@@ -69,7 +69,7 @@ test: $(TEST)
 READY = $(DEV)
 CODE := vae_core book tests benchmarks conftest.py
 CELLS := --line-length 80 book/*.ipynb
-check: check-style check-types check-imports check-spelling check-tests
+check: check-style check-types check-imports check-spelling check-scripts check-tests
 
 check-style: $(READY)
 	@$(VENV)/bin/ruff check --quiet $(CODE)
@@ -86,6 +86,23 @@ check-imports: $(READY)
 check-spelling: $(READY)
 	@$(VENV)/bin/codespell $(CODE) .ci binder Makefile *.md *.yml *.toml *.cff
 
+# Node itself comes from PyPI, as every other tool; what checks the scripts comes from npm, as package-lock.json says,
+# into node_modules, which git ignores. A reader needs neither: Python joins the scripts.
+WITH_NODE := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+MODULES := node_modules/.package-lock.json
+check-scripts: $(READY) $(if $(READY),$(MODULES))
+	@test -f $(MODULES) || { echo "The tools that check the scripts are not here: run 'make check-scripts' once."; exit 1; }
+	@$(WITH_NODE) node_modules/.bin/biome ci --error-on-warnings --colors=off
+	@$(WITH_NODE) node_modules/.bin/tsc --project .
+	@$(WITH_NODE) node --test --test-reporter=dot "tests/js/*.test.js"
+
+$(MODULES): package.json package-lock.json $(DEV)
+	@echo "Fetching what checks the scripts ..."
+	@$(WITH_NODE) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+	  { echo "The scripts were NOT checked: npm could not fetch their tools. Is there a network, and does npm reach its registry?"; \
+	    echo "make check-style check-types check-imports check-spelling check-tests runs the other parts."; exit 1; }
+	@touch $@
+
 check-tests: $(READY)
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist worksteal -m "not slow" tests/core tests/book
 
@@ -94,6 +111,7 @@ format: $(DEV)
 	@$(VENV)/bin/ruff check --fix-only $(CELLS)
 	@$(VENV)/bin/ruff format $(CODE)
 	@$(VENV)/bin/ruff format $(CELLS)
+	@test ! -x node_modules/.bin/biome || $(WITH_NODE) node_modules/.bin/biome check --fix --colors=off
 
 notebooks: $(BOOK)
 	@$(RUN) book/_tools/store.py $(FILES)

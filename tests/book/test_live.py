@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from deeper import add_pixel_noise, decompose_linear, fit_linear_gaussian
-from live import LiveFigure, draw_a_digit, explore_latent_plane, move_q, sampling_step
+from drawing.style import COLORS, DARK
+from live import (
+    LiveFigure,
+    draw_a_digit,
+    explore_latent_plane,
+    move_q,
+    rain_of_codes,
+    sampling_step,
+)
 from vae_core import (
     VAE,
     DiagonalGaussian,
@@ -17,10 +25,12 @@ from vae_core import (
     decompose_on_grid,
     load_digits,
     load_pretrained,
+    log_joint,
 )
 
 pytestmark = pytest.mark.slow
 
+PICKED = [400, *range(0, 400, 50), 450]  # the first has a large third term
 TERMS = ("reconstruction", "kl_prior", "kl_posterior", "likelihood")
 
 
@@ -46,11 +56,12 @@ def linear():
 @pytest.fixture(scope="module")
 def figures(model, test_digits, linear):
     x, labels = test_digits
-    picked = torch.arange(0, 500, 50)
+    picked = torch.tensor(PICKED)
     return {
+        "rain": rain_of_codes(model, x[446:447]),
         "draw": draw_a_digit(model, x[picked], labels[picked], decompose_on_grid(model, x[::5])),
         "plane": explore_latent_plane(model, x, labels),
-        "terms": move_q(*linear),
+        "line": move_q(*linear),
         "sampling": sampling_step(model, x[:1]),
     }
 
@@ -117,6 +128,12 @@ def shown(page, place):
     return np.array(values)
 
 
+def axis_cut(page):
+    """Minus the value at which the bars' axis is cut."""
+    text = page.locator(".vae-cut").inner_text().removeprefix("axis cut at ")
+    return -float(text.replace("−", "-"))
+
+
 def same_picture(page, place, values):
     assert (
         np.abs(shown(page, place) - 255 * values.detach().double().numpy().reshape(-1)).max() < 0.51
@@ -140,6 +157,29 @@ def agrees(page, model, x, q=None):
     assert [found[name] for name in TERMS] == pytest.approx(expected, abs=0.01)
     assert numbers(page) == pytest.approx(expected, abs=0.016)
     return expected
+
+
+# Which shares of a canvas are filled strongly, and at all, with a colour on the page's ground.
+SHADE = """([name, variable]) => {
+  const canvas = document.querySelector(name);
+  const style = getComputedStyle(canvas);
+  const color = style.getPropertyValue(variable).trim().slice(1);
+  const [red, green, blue] = [0, 2, 4].map(i => parseInt(color.slice(i, i + 2), 16));
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let [inner, outer] = [0, 0];
+  for (let i = 0; i < data.length; i += 4) {
+    const near = [red, green, blue].every((c, k) => Math.abs(data[i + k] - c) < 30);
+    if (!near || !data[i + 3]) continue;
+    outer += 1;
+    if (data[i + 3] > 140) inner += 1;
+  }
+  return [inner, outer].map(n => 4 * n / data.length);
+}"""
+
+
+def more(page):
+    """Open what is folded away."""
+    page.locator(".vae-more > summary").click()
 
 
 def image_of(page):
@@ -169,13 +209,20 @@ def stroke(page, canvas, points):
 
 
 class TestDraw:
+    def test_it_opens_on_a_large_third_term_and_says_so(self, opened, model, test_digits):
+        page = opened("draw")
+        assert agrees(page, model, test_digits[0][PICKED[0]][None])[2] > 10
+        assert "larger than for 19 of 20" in page.locator(".vae-message").inner_text()
+        assert page.get_by_text("Drag the gold dot").is_visible()
+        assert re.fullmatch(r"axis cut at −\d+", page.locator(".vae-cut").inner_text())
+
     def test_every_digit_has_the_terms_of_decompose_on_grid(self, opened, model, test_digits):
         page = opened("draw")
         x, _ = test_digits
         for i in range(10):
             page.select_option("select", str(i))
-            agrees(page, model, x[50 * i : 50 * i + 1])
-            same_picture(page, 0, x[50 * i])
+            agrees(page, model, x[PICKED[i]][None])
+            same_picture(page, 0, x[PICKED[i]])
 
     def test_a_drawing_is_centred_scaled_and_decomposed(self, opened, model):
         page = opened("draw")
@@ -188,6 +235,7 @@ class TestDraw:
         assert abs(rows.double().mean() - 13.5) < 0.6 and abs(columns.double().mean() - 13.5) < 0.6
         assert max(rows.max() - rows.min(), columns.max() - columns.min()) + 1 in (19, 20, 21)
         same_picture(page, 0, x)
+        more(page)
         page.get_by_text("centre and scale").click()
         raw = image_of(page)
         assert torch.nonzero(raw.reshape(28, 28))[:, 1].max() < 10
@@ -196,6 +244,7 @@ class TestDraw:
     def test_what_is_odd_about_a_scribble_is_said(self, opened, model):
         page = opened("draw")
         said = page.locator(".vae-message")
+        page.select_option("select", "1")
         assert said.inner_text() == ""
         stroke(page, ".vae-pad", [(0.1, 0.5), (0.9, 0.5)])
         # a line: likely enough, but not where the encoder points
@@ -230,15 +279,21 @@ class TestDraw:
             "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
         x = image_of(page)
-        assert x.sum() > 20 and live(page, "state.strokes.length") == 1
+        assert x.sum() > 20 and live(page, "state.owned") is False
         agrees(page, model, x)
 
     def test_q_follows_mouse_sliders_and_arrow_keys(self, opened, model, test_digits):
         page = opened("draw")
-        x = test_digits[0][:1]
-        before = live(page, "state.q.mean")
+        more(page)
+        x = test_digits[0][PICKED[0]][None]
+        before, view = live(page, "state.q.mean"), live(page, "state.view")
         stroke(page, ".vae-map", [(0.5, 0.5), (0.6, 0.4)])
-        assert live(page, "state.q.mean") != before
+        assert live(page, "state.q.mean") != before and live(page, "state.view") == view
+        at = [
+            view[0][0] + 0.6 * (view[0][1] - view[0][0]),
+            view[1][1] - 0.4 * (view[1][1] - view[1][0]),
+        ]
+        assert live(page, "state.q.mean") == pytest.approx(at, abs=0.02)
         agrees(page, model, x, q_of(page))
         page.locator(".vae-map").focus()
         for key in ("ArrowLeft", "ArrowDown", "Shift+ArrowUp"):
@@ -258,10 +313,12 @@ class TestDraw:
         page.evaluate(
             "document.querySelector('[data-vae]').live.own({ mean: [99, -99], std: [1.2, 0.02] })"
         )
-        agrees(page, model, test_digits[0][:1], q_of(page))
+        agrees(page, model, test_digits[0][PICKED[0]][None], q_of(page))
 
     def test_a_shifted_digit(self, opened, model, test_digits):
         page = opened("draw")
+        more(page)
+        page.select_option("select", "1")
         x = test_digits[0][:1]
         for _ in range(4):
             page.get_by_label("shift right by").press("ArrowRight")
@@ -271,17 +328,31 @@ class TestDraw:
 
     def test_a_sample_is_decoded_as_python_decodes_it(self, opened, model):
         page = opened("draw")
+        more(page)
         for _ in range(2):
             page.get_by_role("button", name="draw z again").click()
             z = torch.tensor(live(page, "state.z"), dtype=torch.float64)
             same_picture(page, 1, model.decode(z).mean)
             assert set(shown(page, 2)) == {0, 255}
 
-    def test_a_change_is_shown_before_the_next_picture_of_the_screen(self, opened):
+    def test_the_contours_hold_as_much_as_one_and_two_sigma(self, opened, model, test_digits):
         page = opened("draw")
-        take = "document.querySelector('[data-vae]').live.take"
-        took = [live(page, f"({take}({i % 10}), state.took)") for i in range(40)]
-        assert min(took) < 16  # ms; the machine may be busy, so the best of many counts
+        x = test_digits[0][PICKED[0]][None]
+        (a, b), (c, d) = live(page, "state.view")
+        n = 96
+        cells = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        plane = torch.cartesian_prod(a + (b - a) * cells, c + (d - c) * cells)
+        expected = log_joint(model, x, plane)[0]
+        found = torch.tensor(live(page, "[...state.density]"), dtype=torch.float64)
+        near = expected > expected.max() - 10
+        assert (found - expected)[near].abs().max() < 0.01
+        ranked = expected.sort(descending=True).values
+        held = ranked.softmax(0).cumsum(0)
+        levels = [ranked[(held < 1 - math.exp(-0.5 * r * r)).sum()].item() for r in (1, 2)]
+        # what is filled on the canvas: twice as strong inside, of the colour of the posterior
+        alpha = page.evaluate(SHADE, [".vae-map", "--vae-posterior"])
+        share = [(expected > level).double().mean().item() for level in levels]
+        assert alpha == pytest.approx(share, rel=0.12)
 
 
 class TestPlane:
@@ -302,9 +373,9 @@ class TestPlane:
         page.locator(".vae-map").focus()
         page.keyboard.press("ArrowLeft")
         assert self.holds(page, model)[0] == pytest.approx(1.6, abs=0.05)
-        page.get_by_label("z₂").fill("-4.5")
-        assert self.holds(page, model)[1] == -4.5
-        assert "−4.50" in page.locator(".vae-message").inner_text()
+        page.get_by_label("z₂").fill("-3.5")
+        assert self.holds(page, model)[1] == -3.5
+        assert "−3.50" in page.locator(".vae-message").inner_text()
         drawn = shown(page, 1)
         page.get_by_role("button", name="draw again").click()
         self.holds(page, model)
@@ -325,9 +396,9 @@ class TestPlane:
             )
 
 
-class TestTerms:
+class TestLine:
     def test_three_bars_move_and_their_sum_does_not(self, opened, linear):
-        page = opened("terms")
+        page = opened("line")
 
         def holds():
             mean, std = live(page, "[state.mean, state.std]")
@@ -366,21 +437,39 @@ class TestTerms:
         )
 
     def test_the_bars_are_drawn_to_the_numbers(self, opened):
-        page = opened("terms")
+        page = opened("line")
         stroke(page, ".vae-line", [(0.5, 0.5), (0.62, 0.5)])
-        _reconstruction, prior, third, _ = live(
-            page,
-            "['reconstruction', 'kl_prior', 'kl_posterior', 'likelihood'].map(n => state.terms[n])",
+        first, prior, third, last = (live(page, f"state.terms.{name}") for name in TERMS)
+        places = page.evaluate(
+            "[...document.querySelectorAll('.vae-bar')]"
+            ".map(b => [b.style.left, b.style.width].map(parseFloat))"
         )
-        bars = "[...document.querySelectorAll('.vae-terms rect')]"
-        widths = page.evaluate(f"{bars}.map(r => Number(r.getAttribute('width')))")
-        scale = (560 - 16) / 105
-        assert widths[1:] == pytest.approx(
-            [max(1.5, scale * prior), max(1.5, scale * third)], abs=0.01
+        ends = [(left, left + width) for left, width in places]
+        nats = (62 - ends[3][0]) / (last + float(axis_cut(page)))
+        assert nats > 0 and ends[3] == pytest.approx((0, 62))
+        assert ends[0][1] == pytest.approx(62 + nats * (first - last), abs=0.6)
+        assert ends[1] == pytest.approx(
+            sorted(62 + nats * (v - last) for v in (first, first - prior)), abs=0.6
         )
+        assert ends[2] == pytest.approx((62 - nats * third, 62), abs=0.6)
 
 
 class TestSampling:
+    def test_what_is_static_and_what_is_random(self, opened):
+        page = opened("sampling")
+        cards = page.locator(".vae-card")
+        assert [text.split("\n")[1] for text in cards.all_inner_texts()] == [
+            "result",
+            "static",
+            "static",
+            "random",
+        ]
+        before = cards.all_inner_texts()
+        page.get_by_role("button", name="50 times").click()
+        after = cards.all_inner_texts()
+        assert [a == b for a, b in zip(before, after)] == [False, True, True, False]
+        assert live(page, "state.earlier.length") == 50
+
     def test_z_and_its_gradient_follow(self, opened, model, test_digits):
         page = opened("sampling")
         x = test_digits[0][:1]
@@ -416,7 +505,109 @@ class TestSampling:
         assert moved != mean
 
 
-ALL = ("draw", "plane", "terms", "sampling")
+def numbers_of(seed):
+    """The stream of random.js: mulberry32, and Box–Muller."""
+    state = seed
+
+    def uniform():
+        nonlocal state
+        state = (state + 1831565813) % 2**32
+        mixed = (state ^ (state >> 15)) * (state | 1) % 2**32
+        mixed ^= (mixed + (mixed ^ (mixed >> 7)) * (mixed | 61)) % 2**32
+        return (mixed ^ (mixed >> 14)) / 2**32
+
+    def normal():
+        radius = math.sqrt(-2 * math.log(1 - uniform()))
+        return radius * math.cos(2 * math.pi * uniform())
+
+    return uniform, normal
+
+
+class TestRain:
+    def test_it_throws_keeps_and_counts_as_python_does(self, opened, model, test_digits):
+        page = opened("rain")
+        x = test_digits[0][446:447]
+        uniform, normal = numbers_of(1)
+        draws = [(normal(), normal(), uniform()) for _ in range(2100)]
+        draws = torch.tensor(draws, dtype=torch.float64)
+        z, chance = draws[:, :2], draws[:, 2]
+        log_px = model.log_likelihood(x, z[:, None])[:, 0]
+
+        def holds(n):
+            state = live(page, "state")
+            ratio = (log_px[:n] - state["most"]).exp()
+            kept = z[:n][chance[:n] < ratio]
+            assert state["thrown"] == n
+            assert torch.tensor(state["kept"]).double().allclose(kept, atol=1e-12)
+            mean, error = ratio.mean(), ratio.std(correction=0) / n**0.5
+            assert state["estimate"]["logMean"] == pytest.approx(
+                state["most"] + mean.log().item(), abs=1e-3
+            )
+            assert state["estimate"]["error"] == pytest.approx((error / mean).item(), rel=1e-3)
+            counted = page.locator(".vae-counter").first.inner_text()
+            assert counted == f"thrown {n:,} · kept {len(kept)}"
+            return state
+
+        state = holds(2000)
+        exact = decompose_on_grid(model, x).log_likelihood.item()
+        assert state["logEvidence"] == pytest.approx(exact, abs=0.01)
+        axis = torch.arange(-4, 4, 1 / 64, dtype=torch.float64)
+        plane = torch.cartesian_prod(axis, axis)
+        most = (log_joint(model, x, plane)[0] - model.prior().log_prob(plane)).max()
+        assert state["most"] == pytest.approx(most.item(), abs=0.01)
+        page.get_by_role("button", name="throw 100").click()
+        holds(2100)
+        same_picture(page, 0, x[0])
+        same_picture(page, 1, model.decode(z[-1:]).mean)
+        page.get_by_role("button", name="throw 10,000").click()
+        late = live(page, "state")
+        assert late["thrown"] == 12_100
+        assert late["estimate"]["logMean"] == pytest.approx(
+            exact, abs=4 * late["estimate"]["error"]
+        )
+        written = page.locator(".vae-counter").last.inner_text().replace("−", "-")
+        mean, error, grid = (float(text) for text in re.findall(r"-?\d+\.\d+", written))
+        assert (mean, error) == pytest.approx(
+            (late["estimate"]["logMean"], late["estimate"]["error"]), abs=0.006
+        )
+        assert grid == pytest.approx(exact, abs=0.016)
+        page.get_by_role("button", name="start over").click()
+        assert live(page, "state.thrown") == 0
+        assert "no codes yet" in page.locator(".vae-counter").last.inner_text()
+
+    def test_rain_falls_until_it_is_stopped(self, opened):
+        page = opened("rain")
+        rain = page.get_by_role("button", name="rain")
+        rain.click()
+        assert rain.get_attribute("aria-pressed") == "true"
+        page.wait_for_function(
+            "document.querySelector('[data-vae]').live.state.thrown > 2100", timeout=20_000
+        )
+        rain.press("Enter")
+        assert rain.get_attribute("aria-pressed") == "false"
+        thrown = live(page, "state.thrown")
+        page.wait_for_timeout(200)
+        assert live(page, "state.thrown") == thrown
+        assert f"of {thrown:,} codes" in page.locator(".vae-message").inner_text()
+
+    def test_nothing_moves_for_who_wants_less_motion(self, opened):
+        page = opened("rain", reduced_motion="reduce")
+        rain = page.get_by_role("button", name="rain")
+        rain.click()
+        assert live(page, "state.thrown") == 4500
+        assert rain.get_attribute("aria-pressed") == "false"
+
+    def test_q_is_shown_when_asked_for(self, opened):
+        page = opened("rain")
+        drawn = "document.querySelector('.vae-map').toDataURL()"
+        plain = page.evaluate(drawn)
+        page.get_by_label("show q(z|x)").check()
+        with_q = page.evaluate(drawn)
+        page.get_by_label("look closer").check()
+        assert len({plain, with_q, page.evaluate(drawn)}) == 3
+
+
+ALL = ("rain", "draw", "plane", "line", "sampling")
 every_figure = pytest.mark.parametrize("name", ALL)
 
 
@@ -424,7 +615,7 @@ class TestEverywhere:
     def test_all_on_one_page(self, opened):
         page = opened(*ALL, "draw")
         assert (
-            page.locator(".vae-stage:visible").count() == 5
+            page.locator(".vae-stage:visible").count() == 6
             and page.locator(".vae-still:visible").count() == 0
         )
 
@@ -489,9 +680,49 @@ class TestEverywhere:
         canvas = page.locator(".vae-map, .vae-line").first
         box = canvas.bounding_box()
         before = page.locator(".vae-stage").inner_text()
+        if name == "rain":  # nothing to drag: the page scrolls, the buttons answer
+            page.get_by_role("button", name="throw 100").tap()
+            assert page.locator(".vae-stage").inner_text() != before
+            assert canvas.evaluate("c => getComputedStyle(c).touchAction") == "auto"
+            return
         page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
         assert page.locator(".vae-stage").inner_text() != before
         assert canvas.evaluate("c => getComputedStyle(c).touchAction") == "none"
+
+    @every_figure
+    @pytest.mark.parametrize("switch", ["book", "lab"])
+    def test_it_turns_dark_with_the_page(self, opened, name, switch):
+        page = opened(name, viewport={"width": 390, "height": 900})
+        canvas = page.locator(".vae-map, .vae-line").first
+        light = canvas.evaluate("c => c.toDataURL()")
+        page.evaluate(
+            {
+                "book": "document.documentElement.dataset.theme = 'dark'",
+                "lab": "document.body.setAttribute('data-jp-theme-light', 'false')",
+            }[switch]
+        )
+        ground, text, q = page.evaluate(
+            "(() => { const style = getComputedStyle(document.querySelector('.vae-stage'));"
+            " return [style.backgroundColor, style.color, style.getPropertyValue('--vae-q')]; })()"
+        )
+        ground, text = (
+            sum(map(int, re.findall(r"\d+", color)[:3])) / 3 for color in (ground, text)
+        )
+        assert ground < 60 and text > 200 and q.strip() == DARK[COLORS["q"]]
+        assert canvas.evaluate("c => c.toDataURL()") != light
+
+    @every_figure
+    @pytest.mark.parametrize("theme", ["light", "dark"])
+    def test_axe_finds_nothing(self, opened, name, theme):
+        from axe_playwright_python.sync_playwright import Axe
+
+        page = opened(name)
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        for folded in page.locator(".vae-more > summary").all():
+            folded.click()
+        options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"], "preload": False}
+        found = Axe().run(page, context=".vae-live", options=options).response["violations"]
+        assert {rule["id"]: [node["html"] for node in rule["nodes"]] for rule in found} == {}
 
 
 class TestPython:
@@ -505,7 +736,7 @@ class TestPython:
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", figure.html)
 
     def test_the_numbers_are_json_that_cannot_end_the_script(self, figures):
-        figure = LiveFigure("terms", "d", {"text": "</script>"}, b"")
+        figure = LiveFigure("line", "d", {"text": "</script>"}, "")
         inside = figure.html.split('<script type="application/json">')[1].split("</script>")[0]
         assert json.loads(inside)["text"] == "</script>"
 

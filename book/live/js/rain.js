@@ -67,7 +67,11 @@ startEvery("rain", async (root, stage, /** @type {Data} */ data) => {
       box(
         "",
         map.node,
-        legend(["vae-drop", "thrown from p(z)"], ["vae-kept", "kept"], ["vae-q", "q(z|x)"]),
+        legend(
+          ["vae-drop", "thrown from p(z), the last 2,000"],
+          ["vae-kept", "kept"],
+          ["vae-q", "q(z|x)"],
+        ),
         box("vae-row", closer.node, showQ.node),
       ),
       box(
@@ -141,8 +145,9 @@ startEvery("rain", async (root, stage, /** @type {Data} */ data) => {
 
   function say() {
     const { thrown: all, kept: some } = codes;
+    const fate = "each with probability p(x|z) / max: draws from the posterior p(z|x)";
     message.textContent = all
-      ? `${count(all)} codes thrown, ${count(some.length)} kept. Log of the mean: ${written()}.`
+      ? `${count(some.length)} of ${count(all)} codes were kept, ${fate}.`
       : "No codes are thrown.";
     curve.node.setAttribute("aria-label", `The log of the mean by codes thrown: ${written()}.`);
   }
