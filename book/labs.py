@@ -325,3 +325,59 @@ def bound_lab(model: VAE, x: Tensor) -> Lab:
         "seed": widgets.BoundedIntText(0, 0, 1_000, description="seed"),
     }
     return Lab(steps, controls)
+
+
+def throw_lab(model: VAE, x: Tensor) -> Lab:
+    """Throw, keep and count: log p(x) of a digit from codes of the prior, and the survivors. Chapter 1.
+
+    Args:
+        model: a VAE, Z = 2.
+        x: digits to choose from, `[n, D]`.
+    """
+
+    @torch.no_grad()
+    def steps(digit: int, codes: int, seed: int) -> Iterator[Step]:
+        generator = torch.Generator().manual_seed(seed)
+        thrower, image = copy.deepcopy(model).double(), x[digit : digit + 1].double()
+        prior = thrower.prior()
+        z = prior.sample((codes,), generator=generator)
+        parts = z[:, None].split(5_000)
+        found = []
+        for part in parts:
+            found.append(thrower.log_likelihood(image, part)[:, 0])
+            share = 0.9 * len(found) / len(parts)
+            yield share, f"{sum(map(len, found)):,} codes thrown …", None
+        log_px_z = torch.cat(found)
+        chance = (log_px_z - log_px_z.max()).exp()
+        thrown = (log_px_z.max() + chance.mean().log()).item()
+        noise = torch.rand(codes, generator=generator, dtype=z.dtype)
+        kept = z[noise < chance]  # the best code always
+        error = (chance.std() / chance.mean() / codes**0.5).item()
+        exact = decompose_on_grid(thrower, image).log_likelihood.item()
+        text = (
+            f"log p(x) = {thrown:.3f} ± {error:.3f} nats from {codes:,} codes, {exact:.3f} from a grid. "
+            f"{len(kept):,} codes survive; {_count(thrower, image, kept)}"
+        )
+        yield 1.0, text, drawing.plot_survivors(z, kept, thrower.encode(image))
+
+    controls = {
+        "digit": widgets.BoundedIntText(0, 0, len(x) - 1, description="digit, by its place"),
+        "codes": widgets.SelectionSlider(
+            options=[100, 1_000, 10_000, 100_000, 400_000], value=100_000, description="codes"
+        ),
+        "seed": widgets.BoundedIntText(0, 0, 1_000, description="seed"),
+    }
+    return Lab(steps, controls)
+
+
+def _count(model: VAE, x: Tensor, kept: Tensor) -> str:
+    """What Bayes' rule gives at the mean of the survivors, from those in a box one std wide."""
+    if len(kept) < 20:
+        return "too few to count."
+    place, unit = kept.mean(0, keepdim=True), kept.std(0)
+    inside = ((kept - place).abs() < unit / 2).all(1).sum()
+    if not inside:
+        return "none of them lies near their mean, so there is nothing to count there."
+    log_posterior = (inside / len(kept) / unit.prod()).log()
+    value = model.log_likelihood(x, place[:, None]) + model.prior().log_prob(place) - log_posterior
+    return f"counted at their mean, Bayes' rule gives {value.item():.2f} ± {inside.item() ** -0.5:.2f}."

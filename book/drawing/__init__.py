@@ -31,6 +31,7 @@ from drawing.posteriors import (
 from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
 from drawing.source import show_source
 from drawing.style import COLORS, INK, LABELS, OTHERS, WIDTH
+from drawing.survivors import plot_survivors
 from drawing.svg import show_figures_as_svg, to_svg
 from drawing.terms import plot_terms, show_three_terms
 from drawing.third_term import (
@@ -76,6 +77,7 @@ __all__ = [
     "plot_remedies",
     "plot_scaling",
     "plot_signal_to_noise",
+    "plot_survivors",
     "plot_terms",
     "plot_terms_along",
     "plot_terms_by_epoch",

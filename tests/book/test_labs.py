@@ -29,6 +29,7 @@ def lab_of():
         "training": lambda: labs.training_lab(train[::20]),
         "estimator": lambda: labs.estimator_lab(train[::20]),
         "bound": lambda: labs.bound_lab(model, x),
+        "throw": lambda: labs.throw_lab(model, x),
     }
 
 
@@ -38,6 +39,7 @@ SMALL = {
     "training": {"epochs": 2, "latent": 3},
     "estimator": {"epochs": 1, "latent": 3, "draws": 20},
     "bound": {"digits": 3, "most": 100},
+    "throw": {"digit": 200, "codes": 10_000},
 }
 SAYS = {
     "linear": r"log p\(x\) = -?\d+\.\d\d nats",
@@ -45,6 +47,7 @@ SAYS = {
     "training": r"epoch 2 of 2: .* ELBO -\d+\.\d nats",
     "estimator": r"after 1 epochs .* \d+\.\d times",
     "bound": r"K = 100: -\d+\.\d\d nats",
+    "throw": r"from 10,000 codes, -\d+\.\d{3} from a grid\. \d+ codes survive; counted",
 }
 
 
@@ -86,6 +89,24 @@ def test_own_q_moves_only_the_third_term_and_the_elbo(lab_of):
     (log_px, _, same, _, _), (other_px, _, mine, elbo, my_elbo) = found
     assert log_px == other_px and mine > same and my_elbo < elbo
     assert my_elbo + mine == pytest.approx(log_px, abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_throw_and_a_count_find_what_the_grid_knows(lab_of):
+    lab = lab_of["throw"]()
+    set_controls(lab, {"digit": 200, "codes": 100_000, "seed": 1})
+    asyncio.run(lab.run())
+    numbers = [float(v) for v in re.findall(r"-?\d+\.\d+", lab.message.value)]
+    thrown, error, exact, counted, counted_error = numbers
+    assert abs(thrown - exact) < 4 * error < 0.5
+    assert abs(counted - exact) < 4 * counted_error + 0.1  # a box is no point
+
+
+def test_too_few_survivors_are_said(lab_of):
+    lab = lab_of["throw"]()
+    set_controls(lab, {"codes": 100})
+    asyncio.run(lab.run())
+    assert "survive; too few to count." in lab.message.value
 
 
 @pytest.mark.slow
