@@ -110,7 +110,7 @@ def decompose_on_grid(
     or the difference of the two log p(x), exceeds the tolerance (nats) are done again with half the
     step, or with a larger box where mass lies near its edge, on at most `max_points`. A mode of the
     posterior much narrower than the first step, or beyond both boxes with a gap before it, is seen
-    by neither; the residual does not tell. Always in float64. Chapter 2, equation (grid).
+    by neither; the residual does not tell. Always in float64. Chapter 6, equation (grid).
 
     Raises:
         ValueError: Z > 2, bad images, a q of another shape, a decoder that gives NaN, or an image

@@ -56,7 +56,7 @@ class DiscretizedGaussian(td.Distribution):
     level 0 also takes all that lies below it and level 255 all that lies above. These are
     probabilities of images, so log P ≤ 0 however small `scale` becomes. From loc and scale,
     `[..., D]`, or `[..., C, H, W]` with 3 `event_dims`. Raises `ValueError`: a scale ≤ 0, NaN,
-    infinity, or shapes that differ. Chapter 3; Ho et al. 2020, equation 13, have the same, Salimans
+    infinity, or shapes that differ. Chapter 7; Ho et al. 2020, equation 13, have the same, Salimans
     et al. 2017 a likelihood with logistic instead of normal tails.
     """
 

@@ -72,7 +72,7 @@ def importance_elbo(
     """Estimate the importance-weighted bound, with a gradient for encoder and decoder to train on.
 
     Arguments and errors as `elbo`; to measure, `importance_log_likelihood` bounds the memory.
-    Chapter 2, equation (importance); Burda et al. 2016, equation 8.
+    Chapter 6, equation (importance); Burda et al. 2016, equation 8.
     """
     q, prior, z = _draw(model, x, samples, generator, noise)
     log_px = model.log_likelihood(x, z)  # log p(x|z), [K, B]
@@ -92,7 +92,7 @@ def importance_log_likelihood(
     true posterior: in place of one of the K samples they turn the estimate into an upper bound in
     expectation. By Markov's inequality P(lower estimate > log p(x) + b) ≤ e^−b. At most `chunk`
     rows (images × samples) are decoded at once. Raises `ValueError`: K or `chunk` below 1, bad
-    images, codes of another shape, or an image of probability 0. Chapter 2, equations (importance)
+    images, codes of another shape, or an image of probability 0. Chapter 6, equations (importance)
     and (bracket); Burda et al. 2016; Grosse et al. 2015.
     """
     expect(min(samples, chunk) >= 1, "samples and chunk of at least 1", [samples, chunk])

@@ -90,7 +90,7 @@ def annealed_log_likelihood(
     bound; for other images, as real ones, there is none. Step sizes are tuned in a pilot run and
     frozen: tuned inside a chain they would break the bounds. q is the encoder's, or `start`, which
     may depend on x, as `best_gaussian` does, but not on `true_z`. Raises `ValueError`: a number
-    below 1, bad images, codes of another shape, another q. Chapter 2; Neal 2001; Grosse et al.
+    below 1, bad images, codes of another shape, another q. Chapter 6; Neal 2001; Grosse et al.
     2015.
     """
     numbers, shape = [temperatures, chains, leapfrogs], [len(x), model.latent]
@@ -120,7 +120,7 @@ def best_gaussian(
     Gaussian a diagonal one. Each step of Adam takes K samples; its learning rate falls to 0 along a
     half cosine. What is left of KL(q ‖ p(z|x)) is (up to the optimiser) the approximation gap, what
     went away the amortization gap. Score the result on fresh noise. Raises `ValueError`: a number
-    that is not positive, another start, bad images. Chapter 2; Cremer et al. 2018.
+    that is not positive, another start, bad images. Chapter 6; Cremer et al. 2018.
     """
     expect(min(steps, learning_rate) > 0, "positive numbers", [steps, learning_rate])
     mean, factor = (part.detach().clone() for part in gaussian_factors(start))

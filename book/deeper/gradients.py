@@ -13,7 +13,7 @@ def pathwise_gradient(model: VAE, x: Tensor, noise: Tensor) -> Tensor:
 
     ĝ_μ = ∇_z log p(x|z), ĝ_log σ² = ½ ∇_z log p(x|z) ⊙ σ ⊙ ε, for images x, `[B, ...]`, and noise
     ε ~ N(0, I), `[K, B, Z]`. The mean over ε is the gradient of E_q[log p(x|z)]. Raises
-    `ValueError`: a q that is not diagonal, or other noise. Chapter 4, equation (pathwise); Kingma
+    `ValueError`: a q that is not diagonal, or other noise. Chapter 8, equation (pathwise); Kingma
     & Welling 2014.
     """
     q = _diagonal_q(model, x, noise)
@@ -29,7 +29,7 @@ def score_function_gradient(model: VAE, x: Tensor, noise: Tensor, baseline: bool
 
     ĝ = (f(z) − b) ∇ log q(z|x) with f(z) = log p(x|z), ∇_μ log q = ε / σ and ∇_log σ² log q =
     ½ (ε² − 1). The baseline b of a draw is the mean of f over the other draws, or 0. Arguments and
-    errors as `pathwise_gradient`; a baseline needs K ≥ 2. Chapter 4, equation (score-function);
+    errors as `pathwise_gradient`; a baseline needs K ≥ 2. Chapter 8, equation (score-function);
     Williams 1992.
     """
     q, draws = _diagonal_q(model, x, noise), len(noise)
@@ -78,7 +78,7 @@ def encoder_variance(model: VAE, x: Tensor, estimates: Tensor) -> Tensor:
     """Compute the variance of one draw's gradient, summed over all weights of the encoder: `[B]`.
 
     tr Cov[Jᵀ ĝ] = tr(J Jᵀ Cov[ĝ]), from estimates ĝ with respect to (μ, log σ²), `[K, B, 2Z]`,
-    K ≥ 2. Raises `ValueError`: fewer draws. Chapter 4, equation (weights-variance).
+    K ≥ 2. Raises `ValueError`: fewer draws. Chapter 8, equation (weights-variance).
     """
     fits = estimates.ndim == 3 and len(estimates) >= 2
     expect(fits, "estimates [K, B, 2Z] of at least 2 draws", list(estimates.shape))

@@ -14,7 +14,7 @@ from vae_core.objective import Decomposition
 class LinearGaussian(NamedTuple):
     """A decoder whose mean is linear in z: p(z) = N(0, I), p(x|z) = N(Wz + b, Ψ).
 
-    Factor analysis. Chapter 1; Bishop 2006, section 12.2.
+    Factor analysis. Chapter 5; Bishop 2006, section 12.2.
     """
 
     weight: Tensor
@@ -43,7 +43,7 @@ class LinearGaussian(NamedTuple):
 
 
 def add_pixel_noise(images: Tensor, std: float = 0.05, generator: Rng = None) -> Tensor:
-    """Add N(0, std²) to every pixel, `[N, D]`: the model is one of noisy digits. Chapter 1.
+    """Add N(0, std²) to every pixel, `[N, D]`: the model is one of noisy digits. Chapter 5.
 
     A density over digits needs it: some pixels are 0 in every training image, so that their
     variance, and with it Ψ, would be 0. Raises as `check_images`, or a `ValueError` if `std` is
@@ -58,7 +58,7 @@ def fit_linear_gaussian(x: Tensor, latent: int, steps: int = 200) -> LinearGauss
 
     E-step: q(z|x) = p(z|x), that is, KL(q(z|x) ‖ p(z|x)) = 0. M-step: the W and Ψ that maximise
     E_q[log p(x|z)]. So no step lowers the ELBO summed over the data, nor log p(x) so summed; that
-    of a single image may fall. Use float64. Chapter 1, equation (em); Rubin & Thayer 1982.
+    of a single image may fall. Use float64. Chapter 5, equation (em); Rubin & Thayer 1982.
 
     Raises:
         ValueError: a Z below 1, above D or not below N, NaN, or a column of x that is constant.
@@ -98,7 +98,7 @@ def decompose_linear(
 
     From data x, `[B, D]`, any real numbers, μ, `[B, Z]`, and S, `[B, Z, Z]` or `[Z, Z]`. log p(x)
     comes from the D×D covariance of x, the posterior from the Z×Z precision of z: two routes that
-    share nothing but the model, so that the residual can fail. Use float64. Chapter 1, equations
+    share nothing but the model, so that the residual can fail. Use float64. Chapter 5, equations
     (three-terms) and (linear-terms).
 
     Raises:
