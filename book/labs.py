@@ -107,7 +107,7 @@ class Lab:
 
 
 def linear_lab(x_train: Tensor, x: Tensor) -> Lab:
-    """Fit a linear-Gaussian model with Z dimensions, and see the three terms of a digit for three guesses. Chapter 1.
+    """Fit a linear-Gaussian model with Z dimensions, and see the three terms of a digit for three guesses. Chapter 5.
 
     Args:
         x_train: noisy digits, `[N, D]`, float64.
@@ -289,7 +289,7 @@ def estimator_lab(images: Tensor) -> Lab:
 
 
 def bound_lab(model: VAE, x: Tensor) -> Lab:
-    """Watch the importance-weighted bound climb towards log p(x), which is known here. Chapter 5.
+    """Watch the importance-weighted bound climb towards log p(x), which is known here. Chapter 9.
 
     Args:
         model: a VAE, Z = 1 or 2, so that log p(x) is known.

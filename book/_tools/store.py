@@ -21,7 +21,8 @@ NEVER = {  # what a stored output may not hold
     "a time of day": re.compile(r"\b\d{1,2}:[0-5]\d:[0-5]\d\b"),
     "a zero whose sign is chance": re.compile(r"(?<![\w.])[-−]0(?:\.0*)?(?![\w.])"),
 }
-BASE64 = re.compile(r"base64,[A-Za-z0-9+/=]+")
+# A picture, or the numbers that a live figure carries: by chance they may hold any of these.
+PACKED = re.compile(r'base64,[A-Za-z0-9+/=]+|data:image/svg\+xml,[^"]*|:"[^"\s]{40,}"')
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -49,7 +50,7 @@ def problems(notebook):
             elif output.get("name") == "stderr":
                 reasons.append(f"text on stderr ({output.text.strip()[:120]})")
             else:
-                text = BASE64.sub("", "\n".join(texts(output)))
+                text = PACKED.sub("", "\n".join(texts(output)))
                 reasons += [
                     f"{what} ({match[0]})"
                     for what, pattern in NEVER.items()
