@@ -33,6 +33,7 @@ def to_svg(figure: Figure, glyphs: bool = True) -> str:
             pad_inches=0.02,
         )
     svg = re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.S)  # the prologue names a host
+    svg = svg.replace("rotate(-0 ", "rotate(0 ")  # text without glyphs: a turn by nothing
     used = {color for _, color in COLOR.findall(svg)} & DARK.keys()
     svg = COLOR.sub(lambda found: found[1] + _variable(found[2]), svg)
     twins = "".join(f"--{color[1:]}:{DARK[color]};" for color in sorted(used))
