@@ -44,15 +44,8 @@ def load_pretrained(name: str = "bernoulli", folder: Path = WEIGHTS) -> Pretrain
         model.load_state_dict({key: weight.float() for key, weight in load_file(path).items()})
         if digest(model) != origin["sha256"]:
             raise LookupError("sha256")
-    except (
-        SafetensorError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(f"{path} is truncated or not what {origins} describes: {hint}") from error
+    except (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise ValueError(f"{path} is truncated or not what {origins} describes: {hint}") from e
     return Pretrained(model.requires_grad_(False).eval(), origin)
 
 

@@ -135,7 +135,7 @@ def write_origin(folder, name, origin):
     """Put what is told of a model beside its weights."""
     path = folder / "origin.json"
     told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    told = {key: value for key, value in sorted((told | {name: origin}).items())}
+    told = dict(sorted((told | {name: origin}).items()))
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 

@@ -14,8 +14,14 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.special import log_ndtr
 
 from vae_core import (
-    VAE, Settings, binarize, load_checkpoint, load_digits, load_mnist, load_pretrained, pretrained,
-)  # fmt: skip
+    Settings,
+    binarize,
+    load_checkpoint,
+    load_digits,
+    load_mnist,
+    load_pretrained,
+    pretrained,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
