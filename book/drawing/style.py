@@ -26,7 +26,7 @@ LABELS = {
     "kl_posterior": r"$\mathrm{KL}(q(z|x)\,\Vert\,p(z|x))$",
     "likelihood": r"$\log\,p(x)$",
 }
-HATCHES = {"reconstruction": "", "kl_prior": "////", "kl_posterior": "...."}
+HATCHES = {"reconstruction": "", "kl_prior": "////", "kl_posterior": "xxxx"}
 PAPER, BOX, FAINT, SOFT = "#ffffff", "#f0f0f0", "#bbbbbb", "#555555"
 "Of the page, of a box, of lines behind the subject, of remarks."
 CLASSES = [to_hex(color) for color in colormaps["tab10"].colors]  # of the digits 0 to 9
