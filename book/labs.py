@@ -242,7 +242,7 @@ def training_lab(images: Tensor) -> Lab:
 
 
 def estimator_lab(images: Tensor) -> Lab:
-    """How noisy are the two estimators of the encoder's gradient, for your Z and your training? Chapter 4.
+    """How noisy are the two estimators of the encoder's gradient, for your Z and your training? Chapters 4 and 8.
 
     Args:
         images: grey digits, `[N, D]`.
@@ -272,7 +272,10 @@ def estimator_lab(images: Tensor) -> Lab:
                 path = encoder_variance(model, x, pathwise_gradient(model, x, noise))
                 score = encoder_variance(model, x, score_function_gradient(model, x, noise))
                 found[epoch] = (score / path).median().item()
-                text = f"after {epoch} epochs the score function has {found[epoch]:.1f} times the pathwise variance (median of {len(x)} digits)"
+                text = (
+                    f"after {epoch} epochs one draw of the score function has {found[epoch]:.1f} times the variance of a "
+                    f"pathwise draw, {found[epoch] ** 0.5:.1f} times its standard deviation (median of {len(x)} digits)"
+                )
                 last = epoch == epochs
                 yield (
                     (epoch + 1) / (epochs + 1),

@@ -22,6 +22,7 @@ from drawing.style import CLASSES
 from vae_core import Decomposition, DiagonalGaussian
 
 STYLE = Path(__file__).resolve().parents[1] / "matplotlibrc"
+MINUS_ZERO = re.compile(r"(?<![\w.])-0(?:\.0+)?(?![\w.])")
 NUMBER = re.compile(r"-?\d+\.\d{3,}")
 SIGMAS = (0.39347, 0.86466)  # of a Gaussian's mass in the plane, within 1 and 2 σ
 
@@ -44,6 +45,7 @@ def _slim(svg: str) -> str:
     """The same picture in fewer bytes: a hundredth of a point is finer than any screen."""
     path = re.compile(r' d="[^"]*"')
     svg = path.sub(lambda found: NUMBER.sub(lambda n: f"{float(n[0]):.2f}", found[0]), svg)
+    svg = MINUS_ZERO.sub("0", svg)  # its sign is chance
     return " ".join(svg.split()).replace("> <", "><").replace("'", "").replace('"', "'")
 
 
