@@ -308,11 +308,13 @@ def test_training_the_grey_model_again_begins_alike(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_training_the_model_of_mnist_again_begins_well(mnist_root):
-    """Two epochs, 440 steps, of `likelihood.py --choose --epochs 2`: the whole takes minutes."""
+    """Four epochs of 12,500 digits, 200 steps, as its command has them but for the precision."""
     images = load_mnist(mnist_root, "train").images
-    rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(7))
     ((goal, seed),) = likelihood.SHIPPED
-    settings = likelihood.GOALS[goal] | {"epochs": 2, "importance_from": 0.5}
-    model, _, _ = likelihood.train(settings, images[rows[:55_000]], seed)
-    x = binarize(images[rows[55_000:]], torch.Generator().manual_seed(1))
-    assert elbos(model, x[:1000], torch.Generator().manual_seed(2), 5).mean() > -125
+    # not every processor is quick at bfloat16
+    settings = likelihood.GOALS[goal] | {"epochs": 4, "precision": "float32"}
+    model, _, _ = likelihood.train(settings, images[:12_500], seed)
+    x = binarize(images[-1000:], torch.Generator().manual_seed(1))
+    value = elbos(model, x, torch.Generator().manual_seed(2), samples=5).mean().item()
+    # two seeds gave -164 and -160 nats
+    assert value > -180, value
