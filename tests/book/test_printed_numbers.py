@@ -99,7 +99,8 @@ THRESHOLD = re.compile(
     rf"\b(?:more|less|fewer|higher|lower|under|over|below|above) than (?:an? |{NUMBER})"
     rf"|\b(?:\w+er|worse) than {NUMBER}"
     rf"|\bat (?:least|most) (?:an? |{NUMBER})"
-    rf"|\b(?:within|below|above|beyond|exceeds?|exceeding|no more than|not more than) {NUMBER}",
+    # "above 100: 9.43 ± 1.91 nats" names a group, of which the number is printed
+    rf"|\b(?:within|below|above|beyond|exceeds?|exceeding) {NUMBER}(?![\d.,]*: )",
     re.I,
 )
 SIGN = re.compile(r"(?<![-=<>])[<>≤≥]=?\s?[-+−]?\.?\d")
@@ -210,6 +211,7 @@ def test_a_threshold_is_recognised_in_what_a_cell_would_print():
     [
         prints("third term 0.51 -> 0.23 nats, −2.5 ± 0.3"),
         prints("mean over 500 test digits: 2.51 nats, 12 of 500 under the grid"),
+        prints("e^KL up to 100: 0.64 ± 0.21 nats\nabove 1,000: 9.43 ± 1.91 nats"),
         prints("more than the prior, within a batch, above the line, less than usual"),
         new_code_cell('assert error < 4, "more than 4 standard errors"'),
         new_code_cell('def f():\n    """At least 2 draws."""'),
