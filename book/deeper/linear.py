@@ -99,7 +99,7 @@ def decompose_linear(
     From data x, `[B, D]`, any real numbers, μ, `[B, Z]`, and S, `[B, Z, Z]` or `[Z, Z]`. log p(x)
     comes from the D×D covariance of x, the posterior from the Z×Z precision of z: two routes that
     share nothing but the model, so that the residual can fail. Use float64. Chapter 5, equations
-    (three-terms) and (linear-terms).
+    (linear-three-terms) and (linear-terms).
 
     Raises:
         ValueError: shapes that do not fit, NaN or infinity, a Ψ or an S that is not positive.
