@@ -27,7 +27,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 
-.PHONY: help book lab test check check-style check-types check-imports check-spelling check-scripts check-tests format
+.PHONY: help book lab test check check-style check-types check-imports check-spelling check-scripts check-node check-tests format
 .PHONY: notebooks lengths times mutants pretrained benchmark seeds binder clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -94,13 +94,17 @@ check-scripts: $(READY) $(if $(READY),$(MODULES))
 	@test -f $(MODULES) || { echo "The tools that check the scripts are not here: run 'make check-scripts' once."; exit 1; }
 	@$(WITH_NODE) node_modules/.bin/biome ci --error-on-warnings --colors=off
 	@$(WITH_NODE) node_modules/.bin/tsc --project .
+	@$(MAKE) --no-print-directory check-node READY=
+
+# Needs nothing from npm.
+check-node: $(READY)
 	@$(WITH_NODE) node --test --test-reporter=dot "tests/js/*.test.js"
 
 $(MODULES): package.json package-lock.json $(DEV)
 	@echo "Fetching what checks the scripts ..."
 	@$(WITH_NODE) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
 	  { echo "The scripts were NOT checked: npm could not fetch their tools. Is there a network, and does npm reach its registry?"; \
-	    echo "make check-style check-types check-imports check-spelling check-tests runs the other parts."; exit 1; }
+	    echo "make check-style check-types check-imports check-spelling check-node check-tests runs the other parts."; exit 1; }
 	@touch $@
 
 check-tests: $(READY)
