@@ -733,7 +733,7 @@ class TestPython:
         assert set(bundle) == {"text/html", "text/plain"} and bundle["text/html"] == figure.html
         assert len(figure.html.encode()) <= 500_000
         assert re.search(r'alt="[A-Z][^"]{40,}\."', figure.html)
-        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", figure.html)
+        assert not re.search(r"https?://(?!www\.w3\.org/(2000/svg|1999/xlink))", figure.html)
 
     def test_the_numbers_are_json_that_cannot_end_the_script(self, figures):
         figure = LiveFigure("line", "d", {"text": "</script>"}, "")

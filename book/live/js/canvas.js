@@ -1,4 +1,4 @@
-// A canvas as fine as the screen: drawn in CSS pixels, and again when its size or the theme changes.
+// A canvas as fine as the screen: drawn in CSS pixels, and again when size or theme changes.
 
 import { make } from "./dom.js";
 

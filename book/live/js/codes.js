@@ -4,7 +4,7 @@ import { stream } from "./random.js";
 
 /** @typedef {import("./grid.js").Plane} Plane */
 /** @typedef {import("./grid.js").Projected} Projected */
-/** @typedef {{ thrown: number, logMean: number, error: number }} Estimate error: one standard error */
+/** @typedef {{ thrown: number, logMean: number, error: number }} Estimate with one standard error */
 
 /**
  * Codes z ~ N(0, I), each kept with probability p(x|z) / max p(x|z): the kept ones are draws from
@@ -60,7 +60,7 @@ export class Codes {
   }
 
   /**
-   * The logarithm of the mean of p(x|z) so far, and its standard error: that of the mean, divided by
+   * The logarithm of the mean of p(x|z) so far, and its standard error: the mean's, divided by
    * the mean.
    * @returns {Estimate}
    */

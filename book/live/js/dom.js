@@ -40,7 +40,7 @@ export function button(label, pressed) {
 }
 
 /**
- * A labelled slider with its value beside it. `set` writes the exact value; the knob snaps to a step.
+ * A labelled slider with its value beside it. `set` writes an exact value; the knob snaps to steps.
  * @param {string} label
  * @param {{ min: number, max: number, step: number, value: number, decimals?: number,
  *   scale?: (position: number) => number }} settings

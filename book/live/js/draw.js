@@ -155,7 +155,7 @@ startEvery("draw", async (root, stage, /** @type {Data} */ data) => {
   }
 
   /**
-   * A q of the reader's own, kept five deviations inside the square that is known; or the encoder's.
+   * A q of the reader's own, kept five deviations inside what is known; or the encoder's.
    * @param {Gaussian | null} q
    */
   function own(q) {

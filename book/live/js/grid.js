@@ -3,7 +3,7 @@
 import { linear, silu } from "./network.js";
 
 /** @typedef {import("./network.js").Layer} Layer */
-/** @typedef {{ projected: Float64Array, constant: number }} Projected all a plane needs of an image */
+/** @typedef {{ projected: Float64Array, constant: number }} Projected what is needed of x */
 
 /**
  * With logits = V h(z) + c, log p(x|z) = h(z)·(Vᵀx) + c·x + log p(0|z). The last does not depend on

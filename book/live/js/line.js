@@ -1,4 +1,4 @@
-// Move the mean and the width of q over one latent with a linear decoder: the sum stays at log p(x).
+// Move the mean and the width of q over one latent, linear decoder: the sum stays at log p(x).
 
 import { bars } from "./bars.js";
 import { Canvas } from "./canvas.js";
@@ -13,7 +13,7 @@ import { theme } from "./theme.js";
 
 const REACH = 3.2; // the line is shown from −REACH to REACH
 const LABEL =
-  "Prior, posterior and q over the latent. Drag, or use the arrow keys left and right, to move q; " +
+  "Prior, posterior and q over the latent. Drag, or press the arrows left and right, to move q; " +
   "up and down change its width.";
 
 startEvery("line", (root, stage, /** @type {Quadratic} */ model) => {

@@ -10,7 +10,7 @@ const LABEL =
   "lift it with the space bar, and clear with Escape.";
 
 /**
- * `begun` is called before the first stroke on a digit that was shown, `changed` when a stroke grew,
+ * `begun` is called before the first stroke on a digit on show, `changed` when a stroke grew,
  * `cleared` when Escape or Delete was pressed.
  * @param {{ begun: () => void, changed: () => void, cleared: () => void }} listeners
  */

@@ -13,7 +13,7 @@ import { theme } from "./theme.js";
 
 const LIMIT = 4; // of each coordinate
 const MAP =
-  "Latent plane with the means of q of test digits. Drag, or use the arrow keys, to move the point.";
+  "Latent plane with the means of q of test digits. Drag, or press arrow keys, to move the point.";
 
 startEvery("plane", (root, stage, /** @type {Data} */ data) => {
   const decoder = layersOf(data.decoder);

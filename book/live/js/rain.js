@@ -14,8 +14,8 @@ import { theme } from "./theme.js";
 
 /** @typedef {import("./codes.js").Estimate} Estimate */
 /**
- * @typedef {{ decoder: import("./network.js").Packed[], digit: string, q: import("./network.js").Gaussian,
- *   radius: number, step: number, seed: number }} Data
+ * @typedef {{ decoder: import("./network.js").Packed[], digit: string,
+ *   q: import("./network.js").Gaussian, radius: number, step: number, seed: number }} Data
  */
 
 const FIRST = 2000; // codes that have been thrown when the figure opens

@@ -16,7 +16,7 @@ import { theme } from "./theme.js";
 
 const EARLIER = 300; // draws that are kept
 const MAP =
-  "Latent plane: q as dashed ellipses, the code z as a dot, earlier codes as faint dots. Drag, or " +
+  "Latent plane: q as dashed ellipses, the code z as a dot, earlier ones as faint dots. Drag, or " +
   "use the arrow keys, to move the mean of q.";
 
 startEvery("sampling", (root, stage, /** @type {Data} */ data) => {

@@ -60,7 +60,7 @@ function pointsFor(std, reach) {
 }
 
 /**
- * The three terms for any q; log p(x) is known from a grid. The KL to the posterior comes from other
+ * The three terms for any q; log p(x) is known from a grid. The KL to the posterior is from other
  * points than the first term, so that their sum can be wrong.
  * @param {Plane} plane
  * @param {Projected} image
@@ -92,7 +92,10 @@ export function residual({ reconstruction, kl_prior, kl_posterior, likelihood })
   return reconstruction - kl_prior + kl_posterior - likelihood;
 }
 
-/** @typedef {{ constant: number, slope: number, curvature: number, logEvidence: number }} Quadratic */
+/**
+ * @typedef {{ constant: number, slope: number, curvature: number,
+ *   logEvidence: number }} Quadratic
+ */
 
 /**
  * The posterior of one latent with a linear decoder.
