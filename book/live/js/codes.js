@@ -4,7 +4,7 @@ import { stream } from "./random.js";
 
 /** @typedef {import("./grid.js").Plane} Plane */
 /** @typedef {import("./grid.js").Projected} Projected */
-/** @typedef {{ thrown: number, logMean: number, error: number }} Estimate with one standard error */
+/** @typedef {{ thrown: number, logMean: number, error: number }} Estimate a standard error */
 
 /**
  * Codes z ~ N(0, I), each kept with probability p(x|z) / max p(x|z): the kept ones are draws from
