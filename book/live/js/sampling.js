@@ -114,7 +114,7 @@ startEvery("sampling", (root, stage, /** @type {Data} */ data) => {
     mean.show(found.probabilities);
     widths.set(state.std);
     const rows = [
-      ["gradient of log p(x|z)", "first", "second"],
+      ["gradient of log p(x|z)", "z₁", "z₂"],
       ["by z, and so by μ", ...found.gradient.map((v) => write(v, 1))],
       ["by σ: the same, times ε", ...byStd.map((v) => write(v, 1))],
     ];
