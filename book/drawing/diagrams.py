@@ -40,7 +40,7 @@ def draw_derivation() -> Figure:
     figure, ax = canvas(WIDTH, 5.0)
     top = 4.85
     for number, (formula, why) in enumerate(STEPS):
-        ax.text(0.3 if number else 0, top, why, color=SOFT, style="italic", va="center", size=11)
+        ax.text(0.3 if number else 0, top, why, color=SOFT, style="italic", va="center", size=12)
         drop = 0.27 if number == 0 else 0.4
         ax.text(
             0 if number == 0 else 0.05,
@@ -52,14 +52,14 @@ def draw_derivation() -> Figure:
         )
         top -= 0.68 if number == 0 else 0.93
     ax.text(
-        0.3, top, "two of them are divergences", color=SOFT, style="italic", va="center", size=11
+        0.3, top, "two of them are divergences", color=SOFT, style="italic", va="center", size=12
     )
     for row, (name, (sign, question)) in enumerate(QUESTIONS.items()):
         height = top - 0.32 - 0.36 * row
         ax.text(0.05, height, sign, va="center", size=14)
         style = {"va": "center", "color": COLORS[name]}
         ax.text(0.3, height, LABELS[name], size=14, math_fontfamily="cm", **style)
-        ax.text(2.02, height, question, size=11, **style)
+        ax.text(2.02, height, question, size=12, **style)
     return figure
 
 

@@ -57,7 +57,7 @@ def draw_pipeline(model: VAE, x: Tensor, generator: torch.Generator | None = Non
     arrow(ax, (2.27, lower + 0.5), (1.05, lower + 0.12), **draw)
     arrow(ax, (2.27, lower - 0.5), (1.05, lower - 0.12), **draw)
     for place in ((3.8, upper - 0.62), (1.62, lower)):
-        ax.text(*place, "draw", ha="center", va="center", size=11, style="italic")
+        ax.text(*place, "draw", ha="center", va="center", size=12, style="italic")
     return figure
 
 
@@ -65,7 +65,7 @@ def _inset(ax: Axes, centre, width: float, height: float, title: str) -> Axes:
     """Axes in inches on a canvas, the title above."""
     corner = (centre[0] - width / 2, centre[1] - height / 2)
     inset = ax.inset_axes((*corner, width, height), transform=ax.transData)
-    inset.set_title(title, size=11, pad=3)
+    inset.set_title(title, size=12, pad=3)
     return inset
 
 

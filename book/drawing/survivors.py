@@ -8,6 +8,7 @@ from drawing.posteriors import draw_q
 from drawing.style import COLORS, WIDTH
 from vae_core import DiagonalGaussian
 
+_KEPT = "#a050c8"  # the posterior's purple between its light and its dark twin: pixels have one colour
 _SHOWN = 4_000  # thrown codes, at most: more would be one grey disc
 
 
@@ -27,7 +28,7 @@ def plot_survivors(thrown: Tensor, kept: Tensor, q: DiagonalGaussian) -> Figure:
     figure, (far, near) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), layout="constrained")
     for ax in (far, near):
         ax.scatter(*thrown[:_SHOWN].T.numpy(), s=3, lw=0, color=COLORS["prior"], rasterized=True)
-        ax.scatter(*kept.T.numpy(), s=4, lw=0, color=COLORS["posterior"], rasterized=True)
+        ax.scatter(*kept.T.numpy(), s=6, lw=0, color=_KEPT, rasterized=True)
         draw_q(ax, q)
         ax.set(aspect="equal", xlabel="$z_1$")
     far.set(xlim=(-3, 3), ylim=(-3, 3), ylabel="$z_2$", title="the plane")

@@ -134,7 +134,11 @@ def plot_grid_price(points_per_axis: int, points_per_second: float, most: int = 
     ax.semilogy(latents, seconds, "o-", color=COLORS["kl_posterior"])
     for height, name in ((1, "a second"), (3.15e7, "a year"), (4.35e17, "the age of the universe")):
         ax.axhline(height, color=FAINT, linewidth=1)
-        ax.text(most, height / 4, name, size=11, ha="right", va="top", color=SOFT)
+        crossed = np.log(height * points_per_second) / np.log(points_per_axis)  # at this Z
+        place = {"xy": (most, height), "xytext": (0, -4), "ha": "right", "va": "top"}
+        if crossed > (1 + most) / 2:  # the line is below it on the left, else above on the right
+            place = {"xy": (1, height), "xytext": (0, 3), "ha": "left", "va": "bottom"}
+        ax.annotate(name, textcoords="offset points", size=11, color=SOFT, **place)
     ax.set(xlabel="latent dimensions Z", ylabel="seconds for one image")
     ax.set_xticks(latents[1::2] if most < 25 else latents[4::5])
     return figure

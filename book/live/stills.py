@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from drawing import COLORS, INK, GridPosterior, draw_image, to_svg
-from drawing.style import CLASSES
+from drawing.style import CLASSES, PAPER
 from vae_core import Decomposition, DiagonalGaussian
 
 STYLE = Path(__file__).resolve().parents[1] / "matplotlibrc"
@@ -91,8 +92,16 @@ def still_plane(means: Tensor, labels: Tensor, point: Tensor, mean: Tensor) -> F
     for digit in labels.unique().tolist():
         own = means[labels == digit]
         plane.plot(*own.T, ".", color=CLASSES[digit], markersize=3.5, rasterized=True)
-        a, b = own.median(0).values.tolist()
-        plane.text(a, b, str(digit), ha="center", va="center", weight="bold")
+        plane.plot([], [], "o", color=CLASSES[digit], markersize=5, label=str(digit))
+    digits = labels.unique()
+    middles = torch.stack([means[labels == digit].median(0).values for digit in digits])
+    halo = [withStroke(linewidth=2.5, foreground=PAPER)]
+    for digit, place in zip(digits.tolist(), _apart(middles, 0.6).tolist(), strict=True):
+        plane.text(
+            *place, str(digit), ha="center", va="center", weight="bold", path_effects=halo
+        )
+    key = {"ncols": 10, "fontsize": 9, "handlelength": 0.6, "handletextpad": 0.3}
+    figure.legend(loc="outside lower left", columnspacing=0.9, **key)
     plane.plot(*point, "+", color=INK, markersize=14, markeredgewidth=2.5)
     plane.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="z₁", ylabel="z₂", aspect="equal")
     sample = torch.bernoulli(mean, generator=torch.Generator().manual_seed(0))
@@ -180,6 +189,20 @@ def still_rain(image: Tensor, thrown: Tensor, kept: Tensor) -> Figure:
     right.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="z₁", ylabel="z₂", aspect="equal")
     right.set_title(f"{len(thrown):,} codes thrown, {len(kept)} kept")
     return figure
+
+
+def _apart(given: Tensor, least: float) -> Tensor:
+    """Places near the given ones, none nearer to another than `least`."""
+    places = given.clone()
+    for _ in range(50):
+        for i in range(len(places)):
+            for j in range(i + 1, len(places)):
+                away = places[j] - places[i]
+                distance = away.norm().clamp(min=1e-6)
+                push = (least - distance).clamp(min=0) / (2 * distance) * away
+                places[i] -= push
+                places[j] += push
+    return places
 
 
 def _fill(ax: Axes, posterior: GridPosterior) -> None:

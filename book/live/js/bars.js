@@ -6,21 +6,25 @@ import { write } from "./numbers.js";
 /** @typedef {import("./terms.js").Decomposition} Decomposition */
 
 const ROWS = /** @type {const} */ ([
-  ["reconstruction", "E_q[log p(x|z)]"],
-  ["kl_prior", "− KL(q ‖ prior)"],
-  ["kl_posterior", "+ KL(q ‖ posterior)"],
-  ["likelihood", "= log p(x)"],
+  ["reconstruction", "E<sub>q</sub>[log p(x|z)]", "Mean under q of log p of x given z"],
+  ["kl_prior", "− KL(q ‖ prior)", "Minus the KL of q to the prior"],
+  ["kl_posterior", "+ KL(q ‖ posterior)", "Plus the KL of q to the posterior"],
+  ["likelihood", "= log p(x)", "Log p of x"],
 ]);
 const LEFT = 0.62; // the share of a bar's track that lies left of log p(x)
 const SPANS = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000]; // nats, of that part
 
 /** Where bars begin: at 0 nats, which lies far to the right, or where the axis is cut. */
 export function bars() {
-  const rows = ROWS.map(([name, label]) => {
+  const rows = ROWS.map(([name, label, words]) => {
+    const title = make("span", { "aria-hidden": "true" });
+    title.innerHTML = label;
     const output = make("output", { "data-term": name });
     const bar = box(`vae-bar vae-${name}`);
-    const head = box("vae-bar-head", make("span", {}, label), output);
+    const head = box("vae-bar-head", title, output);
     const node = box("vae-bar-row", head, box("vae-track", bar, box("vae-mark")));
+    node.setAttribute("role", "group");
+    node.setAttribute("aria-label", words);
     return { name, output, bar, node };
   });
   const scale = box("vae-scale");

@@ -1,6 +1,6 @@
 // Move a point over the latent plane; the decoder runs in the page.
 
-import { box, button, make, slider, statusLine } from "./dom.js";
+import { box, button, legend, make, slider, statusLine } from "./dom.js";
 import { LatentMap } from "./map.js";
 import { decode, layersOf } from "./network.js";
 import { points, write } from "./numbers.js";
@@ -19,6 +19,11 @@ startEvery("plane", (root, stage, /** @type {Data} */ data) => {
   const decoder = layersOf(data.decoder);
   const codes = points(data.points);
   const labels = [...data.labels].map(Number);
+  const classes = [...new Set(labels)].sort();
+  const middles = classes.map((digit) => {
+    const own = codes.filter((_, i) => labels[i] === digit);
+    return [0, 1].map((axis) => own.map((c) => c[axis]).sort((a, b) => a - b)[own.length >> 1]);
+  });
   const random = stream(3);
   const draws = () => Float64Array.from({ length: 784 }, random.uniform);
   const state = { z: [0, 0], draws: draws() };
@@ -52,6 +57,7 @@ startEvery("plane", (root, stage, /** @type {Data} */ data) => {
           " Dots: where the encoder puts test digits",
         ),
         map.node,
+        legend(...classes.map((k) => /** @type {[string, string]} */ ([`vae-class-${k}`, `${k}`]))),
         ...sliders.map((one) => one.node),
       ),
       box("vae-pictures vae-down", mean.node, drawn.node, variance.node, again),
@@ -64,25 +70,12 @@ startEvery("plane", (root, stage, /** @type {Data} */ data) => {
     codes.forEach((code, i) => {
       map.dot(code, `class-${labels[i]}`, 3);
     });
-    for (let digit = 0; digit < 10; digit++) {
-      const own = codes.filter((_, i) => labels[i] === digit);
-      if (own.length) nameClass(digit, own);
-    }
-    map.dot(state.z, "ink", 8, "ground");
-  }
-
-  /**
-   * The numeral in the middle of its dots, so that nobody needs the colours.
-   * @param {number} digit
-   * @param {number[][]} own
-   */
-  function nameClass(digit, own) {
-    const middle = [0, 1].map((axis) => {
-      return own.map((code) => code[axis]).sort((a, b) => a - b)[own.length >> 1];
-    });
-    const [x, y] = map.to(middle);
+    const wanted = middles.map((middle) => map.to(middle));
     map.context.font = "bold 20px system-ui, sans-serif";
-    map.text(String(digit), x, y + 7, "center", "ink");
+    apart(wanted, 22).forEach(([x, y], i) => {
+      map.text(String(classes[i]), x, y + 7, "center", "ink");
+    });
+    map.dot(state.z, "ink", 8, "ground");
   }
 
   /** @param {number[]} z */
@@ -116,3 +109,26 @@ startEvery("plane", (root, stage, /** @type {Data} */ data) => {
   root.live = { state, move };
   render();
 });
+
+/**
+ * Places near the given ones, none nearer to another than `least`: numerals that do not overlap.
+ * @param {number[][]} given
+ * @param {number} least
+ */
+function apart(given, least) {
+  const places = given.map((place) => [...place]);
+  for (let round = 0; round < 50; round++) {
+    places.forEach((a, i) => {
+      for (const b of places.slice(i + 1)) {
+        const [x, y] = [b[0] - a[0] || 0.01, b[1] - a[1]];
+        const distance = Math.hypot(x, y);
+        const push = Math.max(0, least - distance) / (2 * distance);
+        a[0] -= push * x;
+        a[1] -= push * y;
+        b[0] += push * x;
+        b[1] += push * y;
+      }
+    });
+  }
+  return places;
+}
