@@ -8,7 +8,9 @@ from drawing.posteriors import draw_q
 from drawing.style import COLORS, WIDTH
 from vae_core import DiagonalGaussian
 
-_KEPT = "#a050c8"  # the posterior's purple between its light and its dark twin: pixels have one colour
+_KEPT = (
+    "#a050c8"  # the posterior's purple between its light and its dark twin: pixels have one colour
+)
 _SHOWN = 4_000  # thrown codes, at most: more would be one grey disc
 
 

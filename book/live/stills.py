@@ -91,16 +91,21 @@ def still_plane(means: Tensor, labels: Tensor, point: Tensor, mean: Tensor) -> F
     plane = axes["a"]
     for digit in labels.unique().tolist():
         own = means[labels == digit]
-        plane.plot(*own.T, ".", color=CLASSES[digit], markersize=3.5, rasterized=True)
-        plane.plot([], [], "o", color=CLASSES[digit], markersize=5, label=str(digit))
+        dots = {"color": CLASSES[digit], "markersize": 3.5, "label": str(digit)}
+        plane.plot(*own.T, ".", **dots, rasterized=True)
     digits = labels.unique()
     middles = torch.stack([means[labels == digit].median(0).values for digit in digits])
+    places = _apart(torch.cat([middles, point[None]]), 0.7)[:-1]
     halo = [withStroke(linewidth=2.5, foreground=PAPER)]
-    for digit, place in zip(digits.tolist(), _apart(middles, 0.6).tolist(), strict=True):
-        plane.text(
-            *place, str(digit), ha="center", va="center", weight="bold", path_effects=halo
-        )
-    key = {"ncols": 10, "fontsize": 9, "handlelength": 0.6, "handletextpad": 0.3}
+    for digit, place in zip(digits.tolist(), places.tolist(), strict=True):
+        plane.text(*place, str(digit), ha="center", va="center", weight="bold", path_effects=halo)
+    key = {
+        "markerscale": 2.5,
+        "ncols": 10,
+        "fontsize": 9,
+        "handlelength": 0.6,
+        "handletextpad": 0.3,
+    }
     figure.legend(loc="outside lower left", columnspacing=0.9, **key)
     plane.plot(*point, "+", color=INK, markersize=14, markeredgewidth=2.5)
     plane.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="z₁", ylabel="z₂", aspect="equal")

@@ -444,6 +444,28 @@ def test_the_still_plane_shows_each_code_in_the_colour_of_its_class():
     assert pictures[2].images[0].get_clim() == (0, 0.25)
 
 
+def test_numerals_of_the_still_plane_do_not_overlap_and_a_key_names_the_colours():
+    means, labels = torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.1, 0.1]]), torch.tensor([4, 9, 8])
+    figure = drawn(
+        stills.still_plane.__wrapped__(means, labels, torch.zeros(2), torch.full((784,), 0.5))
+    )
+    places = torch.tensor([text.get_position() for text in figure.axes[0].texts])
+    assert torch.pdist(places).min() > 0.6
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.texts] == ["4", "8", "9"]
+
+
+@pytest.mark.parametrize(("points", "rate"), [(97, 1e9), (33, 1e8), (10, 1e6)])
+def test_no_name_of_a_time_is_crossed_by_the_line_of_the_price(points, rate):
+    (ax,) = drawn(drawing.plot_grid_price(points, rate)).axes
+    line = ax.transData.transform(ax.lines[0].get_xydata())
+    for text in ax.texts:
+        frame = text.get_window_extent()
+        across = np.linspace(frame.x0, frame.x1, 50)
+        heights = np.interp(across, *line.T)
+        assert not ((heights > frame.y0) & (heights < frame.y1)).any(), text.get_text()
+
+
 FOUR = {name: {1: 1.0, 2: 2.0} for name in ("one", "two", "three", "four")}
 CURVES = dict.fromkeys(FOUR, torch.tensor([1.0, 2.0]))
 

@@ -70,10 +70,10 @@ startEvery("plane", (root, stage, /** @type {Data} */ data) => {
     codes.forEach((code, i) => {
       map.dot(code, `class-${labels[i]}`, 3);
     });
-    const wanted = middles.map((middle) => map.to(middle));
+    const wanted = [...middles, [0, 0]].map((code) => map.to(code)); // at 0 the point starts
     map.context.font = "bold 20px system-ui, sans-serif";
     apart(wanted, 22).forEach(([x, y], i) => {
-      map.text(String(classes[i]), x, y + 7, "center", "ink");
+      if (i < classes.length) map.text(String(classes[i]), x, y + 7, "center", "ink");
     });
     map.dot(state.z, "ink", 8, "ground");
   }
