@@ -308,6 +308,13 @@ class TestDraw:
         page.get_by_role("button", name="back to the encoder's q").click()
         agrees(page, model, x)
 
+    def test_the_terms_have_names_in_words_and_the_first_one_a_subscript(self, opened):
+        page = opened("draw")
+        rows = page.locator(".vae-bar-row")
+        assert rows.locator("sub").all_inner_texts() == ["q"]
+        for words in ("mean under q of log p of x given z", "minus the KL of q to the prior"):
+            assert page.get_by_role("group", name=words).count() == 1
+
     def test_a_q_at_the_edge_of_the_plane_is_still_right(self, opened, model, test_digits):
         page = opened("draw")
         page.evaluate(
@@ -380,6 +387,13 @@ class TestPlane:
         page.get_by_role("button", name="draw again").click()
         self.holds(page, model)
         assert (shown(page, 1) != drawn).any()
+
+    def test_a_key_names_the_colour_of_each_class(self, opened):
+        page = opened("plane")
+        keys = page.locator(".vae-legend > span")
+        assert keys.all_inner_texts() == [str(digit) for digit in range(10)]
+        grounds = "all => all.map(e => getComputedStyle(e.firstChild).backgroundColor)"
+        assert len(set(keys.evaluate_all(grounds))) == 10
 
     def test_the_dots_are_the_means_of_q(self, opened, model, test_digits):
         page = opened("plane")
