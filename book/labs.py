@@ -159,11 +159,9 @@ def own_q_lab(model: VAE, x: Tensor) -> Lab:
         own = DiagonalGaussian(q.mean + push, q.log_var + 2 * width.log())
         yield 0.2, "summing over the grid …", None
         theirs, ours = (decompose_on_grid(exact, image, guess) for guess in (q, own))
-        both = DiagonalGaussian(torch.cat([q.mean, own.mean]), torch.cat([q.log_var, own.log_var]))
         posteriors = [posterior_on_grid(exact, image, guess) for guess in (q, own)]
-        figure = drawing.plot_posteriors(
-            image.expand(2, -1), ["the encoder's q", "yours"], posteriors, both
-        )
+        names = ["the encoder's q", "yours"]
+        figure = drawing.plot_posteriors(image.expand(2, -1), posteriors, [q, own], names)
         text = (
             f"log p(x) = {ours.log_likelihood.item():.2f} nats. Third term: the encoder's {theirs.kl_posterior.item():.2f}, "
             f"yours {ours.kl_posterior.item():.2f} nats; ELBO {theirs.elbo.item():.2f} and {ours.elbo.item():.2f}."
