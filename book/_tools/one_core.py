@@ -14,6 +14,11 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print()
 print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 sys.exit(code)"""
+# nbclient comes with Jupyter Book; nbconvert does not.
+NOTEBOOK = """import pathlib, sys, nbclient, nbformat
+path = pathlib.Path(sys.argv[1])
+notebook = nbformat.read(path, as_version=4)
+nbclient.NotebookClient(notebook, resources={"metadata": {"path": path.parent}}).execute()"""
 UNIT = 2**30 if sys.platform == "darwin" else 2**20
 
 
@@ -39,7 +44,7 @@ def first_core():
 
 def execute(path, python="python", environment=None):
     """Execute a notebook by this Python, with one thread, and store nothing: its Cost."""
-    run = [python, "-m", "nbconvert", "--to", "notebook", "--execute", "--stdout", str(path)]
+    run = [python, "-c", NOTEBOOK, str(path)]
     start = time.perf_counter()
     done = subprocess.run(
         [python, "-c", RUN, *run],
