@@ -141,7 +141,7 @@ def decompose_on_grid(
     while todo:
         rows, rule = todo.pop()
         if (2 * rule.half_width / rule.step) ** model.latent > max_points:
-            hint = "is the decoder smooth? are q and the posterior not very narrow nor far away?"
+            hint = "is the decoder smooth? are q and the posterior neither narrow nor far away?"
             known = f"is not known to {tolerance} nat on {max_points:,} points"
             raise ArithmeticError(f"log p(x) of {len(rows)} images {known}: {hint}")
         # the second shares no point with the first, and sees farther

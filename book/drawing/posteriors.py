@@ -40,7 +40,7 @@ def posterior_on_grid(
 ) -> GridPosterior:
     """Compute p(z|x) of one image where it has its mass, on a window that shows q (to 2.5 σ) too.
 
-    For a picture: p(x) comes from one fixed grid, [−6, 6]² with step 1/8, and nothing is refined.
+    For a picture: p(x) comes from one fixed grid, [−6, 6]² with step 1/16, and nothing is refined.
     Mass outside that square, or modes much narrower than the step, would be missed: for numbers
     use `decompose_on_grid`. Chapter 2.
 
@@ -55,10 +55,10 @@ def posterior_on_grid(
     """
     fits = model.latent == 2 and len(x) == 1 and q.batch_shape == (1,)
     expect(fits, "Z = 2 and one image with its q", [model.latent, len(x), list(q.batch_shape)])
-    axis = torch.arange(-6, 6, 1 / 8, dtype=x.dtype, device=x.device)
+    axis = torch.arange(-6, 6, 1 / 16, dtype=x.dtype, device=x.device)
     plane = torch.cartesian_prod(axis, axis)
     joint = log_joint(model, x, plane)[0]
-    log_px = joint.logsumexp(0) - 2 * math.log(8)
+    log_px = joint.logsumexp(0) - 2 * math.log(16)
     heavy = plane[joint > joint.max() - 8]
     seen = torch.cat([heavy, q.mean + 2.5 * q.stddev, q.mean - 2.5 * q.stddev])
     low, high = seen.amin(0) - 0.05, seen.amax(0) + 0.05

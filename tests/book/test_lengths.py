@@ -113,11 +113,7 @@ def test_what_takes_too_much_is_named():
     cost = one_core.Cost(seconds=90.0, processor=19.9, gibibytes=1.1)
     assert times.beyond("reparameterization", cost) == []
     (said,) = times.beyond("reparameterization", replace(cost, processor=20.1))
-    assert said == "20.1 s of a core of 95 GFLOPS; at most 20"
-    slow = replace(cost, processor=38.0)  # of a core half as fast
-    assert times.beyond("reparameterization", slow, times.GFLOPS / 2) == []
-    (said,) = times.beyond("reparameterization", slow, times.GFLOPS / 1.8)
-    assert said.startswith("21.1 s")
+    assert said == "20.1 s of a core; at most 20"
     assert times.beyond("bounds", replace(cost, processor=44.9)) == []
     assert len(times.beyond("bounds", replace(cost, processor=46, gibibytes=1.3, error="no"))) == 3
 
