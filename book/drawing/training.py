@@ -39,6 +39,7 @@ def plot_terms_by_epoch(epochs: Sequence[int], stages: Sequence[Decomposition]) 
         row[0].set_ylabel("nats per image")
     for ax in axes[1]:
         ax.set_xlabel("epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
