@@ -25,6 +25,7 @@ from vae_core import (
     importance_elbo,
     importance_log_likelihood,
 )
+from vae_core.distributions import draw
 from vae_core.objective import kl_to_prior
 
 
@@ -216,6 +217,21 @@ def test_importance_elbo_is_the_bound_that_is_measured(samples, gen, digits):
     assert torch.equal(
         elbo(model, x, samples, noise=noise).reconstruction, terms.terms.reconstruction
     )
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_a_true_code_takes_the_place_of_one_sample(likelihood, samples, gen):
+    """log (1/K) Σ p(x, z) / q(z|x) over the true code and K − 1 draws, by scipy's densities."""
+    model, x = tiny(likelihood, gen)
+    true_z = torch.randn((3, 2), generator=gen(1), dtype=torch.float64)
+    bound = importance_log_likelihood(model, x, samples, generator=gen(2), true_z=true_z)
+    q, codes = model.encode(x), true_z[None]
+    if samples > 1:
+        codes = torch.cat([codes, draw(q, samples - 1, gen(2))])
+    weights = log_p_x_given_z(model, x, codes) + stats.norm.logpdf(codes).sum(-1)
+    weights -= stats.norm.logpdf(codes, q.mean, q.stddev).sum(-1)
+    np.testing.assert_allclose(bound, np.log(np.exp(weights).sum(0) / samples), rtol=1e-12)
 
 
 def test_importance_elbo_weights_gradients_by_importance(gen, digits):
