@@ -40,8 +40,9 @@ def posterior_on_grid(
 ) -> GridPosterior:
     """Compute p(z|x) of one image where it has its mass, on a window that shows q (to 2.5 σ) too.
 
-    For a picture: p(x) comes from one fixed grid, [−6, 6]² with step 1/16, and nothing is refined.
-    Mass outside that square, or modes much narrower than the step, would be missed: for numbers
+    For a picture: a grid over [−6, 6]² with step 1/8 finds the window, whose own grid gives p(x),
+    with what the first grid holds outside of it; nothing is refined. Mass outside that square, or
+    modes much narrower than the first step, would be missed: for numbers
     use `decompose_on_grid`. Chapter 2.
 
     Args:
@@ -55,17 +56,19 @@ def posterior_on_grid(
     """
     fits = model.latent == 2 and len(x) == 1 and q.batch_shape == (1,)
     expect(fits, "Z = 2 and one image with its q", [model.latent, len(x), list(q.batch_shape)])
-    axis = torch.arange(-6, 6, 1 / 16, dtype=x.dtype, device=x.device)
+    axis = torch.arange(-6, 6, 1 / 8, dtype=x.dtype, device=x.device)
     plane = torch.cartesian_prod(axis, axis)
     joint = log_joint(model, x, plane)[0]
-    log_px = joint.logsumexp(0) - 2 * math.log(16)
     heavy = plane[joint > joint.max() - 8]
     seen = torch.cat([heavy, q.mean + 2.5 * q.stddev, q.mean - 2.5 * q.stddev])
-    low, high = seen.amin(0) - 0.05, seen.amax(0) + 0.05
+    low, high = seen.amin(0) - 0.1, seen.amax(0) + 0.1
     axes = low[:, None] + (high - low)[:, None] * torch.linspace(
         0, 1, points, dtype=x.dtype, device=x.device
     )
-    density = (log_joint(model, x, torch.cartesian_prod(*axes))[0] - log_px).exp()
+    inside = log_joint(model, x, torch.cartesian_prod(*axes))[0]
+    cell = (axes[:, 1] - axes[:, 0]).log().sum()
+    outside = joint[((plane < low) | (plane > high)).any(1)].logsumexp(0) - 2 * math.log(8)
+    density = (inside - torch.logaddexp(inside.logsumexp(0) + cell, outside)).exp()
     return GridPosterior(axes, density.reshape(points, points))
 
 

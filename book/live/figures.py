@@ -91,7 +91,7 @@ def draw_a_digit(
     rounded = _rounded(model)
     first = images[:1].double()
     q = rounded.encode(first)
-    terms = decompose_on_grid(rounded, first)
+    terms = decompose_on_grid(rounded, first, tolerance=1e-3)  # drawn with two digits
     posterior = posterior_on_grid(rounded, first, q, points=80)
     still = stills.still_digit(first[0], posterior, q, terms)
     digits = [
