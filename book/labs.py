@@ -124,7 +124,7 @@ def linear_lab(x_train: Tensor, x: Tensor) -> Lab:
             terms = decompose_linear(
                 model, x[digit].expand(3, -1), means, torch.stack([covariance, covariance, eye])
             )
-            figure = drawing.plot_decompositions(terms, ["posterior", "pushed aside", "prior"])
+            figure = drawing.plot_terms(terms, ["posterior", "pushed aside", "prior"])
             value = terms.log_likelihood[0].item()
             yield (
                 share,

@@ -98,8 +98,8 @@ def decompose_linear(
 
     From data x, `[B, D]`, any real numbers, μ, `[B, Z]`, and S, `[B, Z, Z]` or `[Z, Z]`. log p(x)
     comes from the D×D covariance of x, the posterior from the Z×Z precision of z: two routes that
-    share nothing but the model, so that the residual can fail. Use float64. Chapter 5, equations
-    (linear-three-terms) and (linear-terms).
+    share nothing but the model, so that the residual can fail. Use float64. Chapter 1, equation
+    (three-terms). Chapter 5, equation (linear-terms).
 
     Raises:
         ValueError: shapes that do not fit, NaN or infinity, a Ψ or an S that is not positive.

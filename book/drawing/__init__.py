@@ -10,7 +10,7 @@ from drawing.decoders import (
     plot_remedies,
     plot_units,
 )
-from drawing.diagrams import draw_derivation, draw_generative_model, draw_reparameterization
+from drawing.diagrams import draw_derivation, draw_reparameterization
 from drawing.gradients import (
     plot_gradient_estimates,
     plot_gradient_noise,
@@ -19,7 +19,6 @@ from drawing.gradients import (
     plot_training_by_estimator,
 )
 from drawing.images import draw_image, show_images, show_manifold
-from drawing.linear import plot_decompositions, plot_derivation_lines, plot_terms_along
 from drawing.pipeline import draw_pipeline
 from drawing.posteriors import (
     GridPosterior,
@@ -51,7 +50,6 @@ __all__ = [
     "WIDTH",
     "GridPosterior",
     "draw_derivation",
-    "draw_generative_model",
     "draw_image",
     "draw_pipeline",
     "draw_posterior",
@@ -60,10 +58,8 @@ __all__ = [
     "plot_bounds",
     "plot_by_class",
     "plot_by_samples",
-    "plot_decompositions",
     "plot_density_climb",
     "plot_density_trap",
-    "plot_derivation_lines",
     "plot_gap_split",
     "plot_gradient_estimates",
     "plot_gradient_noise",
@@ -79,7 +75,6 @@ __all__ = [
     "plot_signal_to_noise",
     "plot_survivors",
     "plot_terms",
-    "plot_terms_along",
     "plot_terms_by_epoch",
     "plot_third_term",
     "plot_training_by_estimator",

@@ -63,23 +63,6 @@ def draw_derivation() -> Figure:
     return figure
 
 
-def draw_generative_model() -> Figure:
-    """Draw the graphical model: z, then x given z, solid; the guess q(z|x) dashed, the other way.
-
-    Chapter 1, equation (model).
-    """
-    figure, ax = canvas(3.6, 1.5)
-    _node(ax, (0.9, 0.6), "$z$")
-    _node(ax, (2.7, 0.6), "$x$", seen=True)
-    arrow(ax, (1.14, 0.6), (2.46, 0.6))
-    arrow(ax, (2.62, 0.83), (0.98, 0.83), bend=0.35, color=COLORS["q"], linestyle="--")
-    names = ((1.8, 0.42, "$p(x|z)$"), (0.9, 0.12, "$p(z)$"))
-    for x, y, name in names:
-        ax.text(x, y, name, ha="center", va="center", size=13)
-    ax.text(1.8, 1.32, "$q(z|x)$", ha="center", va="center", size=13, color=COLORS["q"])
-    return figure
-
-
 def draw_reparameterization() -> Figure:
     """Draw the way from x to the first term before the trick and after it.
 

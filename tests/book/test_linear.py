@@ -243,3 +243,63 @@ def test_decompose_linear_refuses(what):
     w, b, v, *rest = spoil(*good)
     with pytest.raises(ValueError, match=f"expected.*{came}"):
         decompose_linear(LinearGaussian(w, b, v), *rest)
+
+
+def test_em_lowers_log_p_of_single_images_while_the_sum_rises():
+    x = noisy_digits()
+    before, after = (fit_linear_gaussian(x, 10, steps).log_likelihood(x) for steps in (2, 3))
+    change = after - before
+    assert change.sum() > 0 and 1000 < (change < 0).sum() < 2000 and change.min() < -1
+
+
+@pytest.mark.parametrize("latent", [2, 10, 64])
+def test_codes_of_another_image_cost_the_first_term(latent):
+    model, x = fitted(latent), noisy_digits()[:500]
+    mean, covariance = conditioned(model, x)
+    own, other = (
+        decompose_linear(model, x, codes, covariance).reconstruction
+        for codes in (mean, mean.roll(250, 0))  # digits come in the order of their classes
+    )
+    assert (own > other).all()
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_the_posterior_is_nearer_to_the_prior_than_the_code_that_explains_the_image_best(latent):
+    model, x = fitted(latent), noisy_digits()[:500]
+    scaled = model.weight / model.noise_var[:, None]
+    best = torch.linalg.solve(model.weight.T @ scaled, ((x - model.bias) @ scaled).T).T
+    mean, covariance = conditioned(model, x)
+    assert (mean.norm(dim=1) < best.norm(dim=1)).all()
+    at_best = decompose_linear(model, x, best, 1e-8 * covariance)
+    terms = decompose_linear(model, x, mean, covariance)
+    assert (terms.kl_prior < at_best.kl_prior).all() and (terms.elbo > at_best.elbo).all()
+
+
+def test_the_best_diagonal_q_costs_nothing_in_the_axes_of_the_posterior():
+    model, x = fitted(10), noisy_digits()[:20]
+    scaled = model.weight / model.noise_var[:, None]
+    axes = torch.linalg.eigh(model.weight.T @ scaled).eigenvectors
+    third = {}
+    for name, turn in {"fitted": torch.eye(10).double(), "turned": axes}.items():
+        turned = model._replace(weight=model.weight @ turn)
+        mean, precision = turned.posterior(x)
+        terms = decompose_linear(turned, x, mean, torch.diag(1 / precision.diagonal()))
+        third[name] = terms.kl_posterior
+        assert torch.allclose(terms.log_likelihood, model.log_likelihood(x), rtol=1e-12)
+    expected = 0.5 * (model.posterior(x)[1].diagonal().log().sum() - model.posterior(x)[1].logdet())
+    assert torch.allclose(third["fitted"], expected.expand(20), atol=1e-9) and expected > 0.01
+    assert third["turned"].abs().max() < 1e-9
+
+
+def test_no_single_variance_beats_the_inverse_of_the_precisions_diagonal():
+    """All variances scaled together would pass for those of the posterior, too: one at a time."""
+    model, x = fitted(10), noisy_digits()[:1]
+    mean, precision = model.posterior(x)
+    right, wrong = 1 / precision.diagonal(), torch.linalg.inv(precision).diagonal()
+    steps = 1 + 0.02 * torch.cat([torch.eye(10), -torch.eye(10)]).double()
+
+    def third(widths):
+        return decompose_linear(model, x, mean, widths.diag()).kl_posterior.item()
+
+    assert all(third(step * right) > third(right) for step in steps)
+    assert third(right) < third(wrong) and any(third(s * wrong) < third(wrong) for s in steps)
