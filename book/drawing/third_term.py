@@ -71,7 +71,11 @@ def plot_third_term(kl_posterior: Tensor) -> Figure:
 
 
 def plot_gap_split(
-    names: Sequence[str], family: Sequence[float], sharing: Sequence[float]
+    names: Sequence[str],
+    family: Sequence[float],
+    sharing: Sequence[float],
+    family_errors: Sequence[float] = (),
+    sharing_errors: Sequence[float] = (),
 ) -> Figure:
     """Draw the mean third term as a bar in two parts: approximation gap and amortization gap.
 
@@ -79,13 +83,20 @@ def plot_gap_split(
         names: what each bar is for.
         family: what the Gaussian family costs, in nats.
         sharing: what one encoder for all images costs, in nats.
+        family_errors: standard errors of the first, drawn around the end of that part.
+        sharing_errors: of the second; drawn a little lower.
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 0.75 * len(names) + 1.6), layout="constrained")
     place = range(len(names))
     green = {"color": COLORS["kl_posterior"]}
-    ax.barh(place, family, 0.4, **green, label="the Gaussian family")
+    ax.barh(place, family, 0.4, **green, label="approximation gap: the Gaussian family")
     pale = {"facecolor": "none", "edgecolor": COLORS["kl_posterior"], "hatch": "////"}
-    ax.barh(place, sharing, 0.4, left=family, **pale, label="one encoder for all images")
+    ax.barh(place, sharing, 0.4, left=family, **pale, label="amortization gap: one encoder for all")
+    ends = [sum(parts) for parts in zip(family, sharing, strict=True)]
+    for across, errors, down in ((family, family_errors, -0.08), (ends, sharing_errors, 0.08)):
+        if len(errors):
+            line = {"fmt": "none", "ecolor": INK, "elinewidth": 1.6, "capsize": 4}
+            ax.errorbar(across, [i + down for i in place], xerr=errors, **line)
     for i, name in enumerate(names):
         ax.text(0, i - 0.28, name, va="bottom")
     ax.set(xlabel="mean third term, nats", yticks=[], ylim=(len(names) - 0.5, -0.8))

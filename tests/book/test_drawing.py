@@ -258,6 +258,12 @@ def test_gap_split_stacks_sharing_on_family():
     assert texts(figure) == "a b"
 
 
+def test_gap_split_shows_the_error_of_each_part_where_it_ends():
+    figure = drawn(drawing.plot_gap_split(["a"], [1.0], [3.0], [0.25], [0.5]))
+    ends = [line.get_segments()[0][:, 0].tolist() for line in figure.axes[0].collections]
+    assert ends == [[0.75, 1.25], [3.5, 4.5]]
+
+
 def test_density_climb_and_remedies_show_their_numbers():
     figure = drawn(drawing.plot_density_climb([-5.0, 100.0, 900.0]))
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, -5], [2, 100], [3, 900]]
