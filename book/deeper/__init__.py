@@ -1,7 +1,8 @@
 """The instruments of the deeper chapters: built on vae_core, and nothing in vae_core needs them.
 
 A decoder for which everything has a closed form (`linear`), log p(x) from both sides and a q for
-each image alone (`annealing`), and two estimators of the encoder's gradient (`gradients`).
+each image alone (`annealing`), two estimators of the encoder's gradient (`gradients`), and one
+ruler for decoders of grey images (`pixels`, imported by its own name).
 """
 
 from deeper.annealing import Bracket, annealed_log_likelihood, best_gaussian

@@ -4,10 +4,8 @@ Where a notebook imports this, all its figures are shown as SVG with a light and
 """
 
 from drawing.decoders import (
-    plot_density_climb,
     plot_density_trap,
     plot_latent_plane,
-    plot_remedies,
     plot_units,
 )
 from drawing.diagrams import draw_derivation, draw_reparameterization
@@ -58,7 +56,6 @@ __all__ = [
     "plot_bounds",
     "plot_by_class",
     "plot_by_samples",
-    "plot_density_climb",
     "plot_density_trap",
     "plot_gap_split",
     "plot_gradient_estimates",
@@ -70,7 +67,6 @@ __all__ = [
     "plot_posteriors",
     "plot_posteriors_on_line",
     "plot_ratio_by_epoch",
-    "plot_remedies",
     "plot_scaling",
     "plot_signal_to_noise",
     "plot_survivors",

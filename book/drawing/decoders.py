@@ -1,7 +1,5 @@
 """What decoders do to densities, probabilities and codes."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
@@ -37,39 +35,6 @@ def plot_density_trap(std: Tensor, density: Tensor, probability: Tensor) -> Figu
     ax.set(xlabel="standard deviation σ of the decoder", ylabel="nats for one pixel")
     ax.invert_xaxis()
     figure.legend(loc="outside upper left")
-    return figure
-
-
-def plot_density_climb(densities: Sequence[float]) -> Figure:
-    """Draw the mean log-density of training images by epoch; above 0 no probability can be.
-
-    Args:
-        densities: in nats, after epoch 1, 2, …
-    """
-    figure, ax = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
-    ax.plot(range(1, len(densities) + 1), densities, "o--", color=OTHERS[0], markersize=4)
-    ax.axhline(0, color=FAINT, linewidth=0.8)
-    ax.set(xlabel="epoch", ylabel="log-density, nats per image")
-    return figure
-
-
-def plot_remedies(nats: dict[str, float]) -> Figure:
-    """Draw one bar for each decoder: the mean bound on log P of the 8-bit image; shorter is better.
-
-    Args:
-        nats: name → mean ELBO of an 8-bit image; the best is filled.
-    """
-    figure, ax = plt.subplots(figsize=(WIDTH, 0.62 * len(nats) + 0.8), layout="constrained")
-    values = list(nats.values())
-    fills = [OTHERS[1] if value == max(values) else "none" for value in values]
-    bars = ax.barh(range(len(nats)), values, 0.4, color=fills, edgecolor=OTHERS[1])
-    texts = [f"{value:,.0f}".replace("-", "−") for value in values]
-    ax.bar_label(bars, texts, padding=3, size=11)
-    for i, name in enumerate(nats):
-        ax.text(0, i - 0.25, name, va="bottom", ha="right", size=11)
-    ax.set(xlabel="nats per 8-bit image (ELBO, held-out digits)", xlim=(1.25 * min(values), 0))
-    ax.set(yticks=[], ylim=(len(nats) - 0.5, -0.9))
-    ax.spines["left"].set_visible(False)
     return figure
 
 

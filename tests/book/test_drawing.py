@@ -264,16 +264,12 @@ def test_gap_split_shows_the_error_of_each_part_where_it_ends():
     assert ends == [[0.75, 1.25], [3.5, 4.5]]
 
 
-def test_density_climb_and_remedies_show_their_numbers():
-    figure = drawn(drawing.plot_density_climb([-5.0, 100.0, 900.0]))
-    assert figure.axes[0].lines[0].get_xydata().tolist() == [[1, -5], [2, 100], [3, 900]]
-    figure = drawn(drawing.plot_remedies({"bad": -3000.0, "good": -900.0}))
-    good, bad = sorted(figure.axes[0].patches, key=lambda bar: -bar.get_width())
-    assert (bad.get_width(), good.get_width()) == (
-        -3000,
-        -900,
-    ) and bad.get_facecolor() != good.get_facecolor()
-    assert "−3,000" in texts(figure) and "−900" in texts(figure)
+def test_density_trap_climbs_without_limit_and_the_probability_stays_below_0():
+    std = torch.tensor([1.0, 0.1, 0.001])
+    figure = drawn(drawing.plot_density_trap(std, torch.tensor([-0.9, 1.4, 6.0]), -std))
+    (ax,) = figure.axes
+    assert ax.lines[0].get_ydata()[-1] == 6 and max(ax.lines[1].get_ydata()) <= 0
+    assert ax.xaxis_inverted() and ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
 
 
 def test_latent_plane_shows_every_code_and_the_prior():

@@ -81,7 +81,6 @@ LIVE = {
     "book/reparameterization": 1,
     "book/linear_decoder": 1,
     "book/bounds": 1,
-    "book/image_likelihoods": 1,
     "book/gradient_estimators": 1,
     "book/evaluation": 1,
 }
