@@ -26,6 +26,7 @@ from drawing.posteriors import (
     posterior_on_grid,
 )
 from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
+from drawing.slips import plot_run
 from drawing.source import show_source
 from drawing.style import COLORS, INK, LABELS, OTHERS, WIDTH
 from drawing.survivors import plot_survivors
@@ -67,6 +68,7 @@ __all__ = [
     "plot_posteriors",
     "plot_posteriors_on_line",
     "plot_ratio_by_epoch",
+    "plot_run",
     "plot_scaling",
     "plot_signal_to_noise",
     "plot_survivors",
