@@ -8,10 +8,10 @@ in its last quarter the importance-weighted bound with K = 8. Trained on all 60,
 binarised anew for every batch. The weights are rounded to half precision, as they are stored, and
 then −log p(x) of the 10,000 test digits, binarised once with a stored seed, is estimated with K =
 5,000 samples from q(z|x), in float32. The sizes were chosen on 5,000 training digits held out
-(`--choose`). The learning rate comes from an earlier trial of another network, which had been
-scored on test digits, and was not tuned. The numbers of epochs are such that training takes ten and
-forty minutes at most on two busy cores. The test digits are looked at once for each row, at the
-end.
+(`--choose`). Three seeds for each goal. The learning rate comes from an earlier trial of another
+network, which had been scored on test digits, and was not tuned. The numbers of epochs are such
+that training takes ten and forty minutes at most on two busy cores. The test digits are looked at
+once for each row, at the end.
 
     python benchmarks/likelihood.py --goal one --seed 0      train, evaluate, store a row
     python benchmarks/likelihood.py --evaluate FILE          evaluate a stored model again
@@ -26,6 +26,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+import timing
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -178,9 +179,12 @@ def main():
             f"{seconds:.0f} s; held-out digits, K = 500: {evaluate(model, x, 500).mean():.2f} nats"
         )
         return
+    # recorded, not refused: a run may share the machine, and then its seconds are no claim
+    average = {"before": timing.load_average()}
     went_on = given.checkpoint is not None and given.checkpoint.exists()
     model, history, seconds = train(settings, images, given.seed, checkpoint=given.checkpoint)
     print(f"trained in {seconds:.0f} s{', the last part of it' if went_on else ''}", flush=True)
+    average["after training"] = timing.load_average()
     this = given.goal, given.seed
     file = SHIPPED.get(this, f"models/{given.goal}-{given.seed}.safetensors")
     path = HERE / file
@@ -208,6 +212,8 @@ def main():
         "date": date.today().isoformat(),
         "versions": {"torch": torch.__version__.split("+")[0], "python": platform.python_version()},
         "cores": os.cpu_count(),
+        "load_average": average,
+        "code": timing.digest(),
     }
     rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     rows = [other for other in rows if (other["goal"], other["seed"]) != this]

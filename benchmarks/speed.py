@@ -1,33 +1,34 @@
 """How fast is one epoch of `fit`, beside other libraries?
 
-`make benchmark` runs this and stores speed.json.
+`make benchmark` runs this and stores speed.json; how it times, and when it refuses to, says
+timing.py.
 
 The work: a 784-400-20 VAE with SiLU, 60,000 black-and-white digits (MNIST, threshold ½), batches of
-128, fused Adam with rate 1e-3, KL in closed form, two epochs of which the second is timed. Every
-contestant runs in a process of its own; rounds are interleaved. All must reach the same training
-ELBO. pythae and the loop in the style of pytorch/examples read the digits as they do by themselves;
-Pyro, which has no loader, and the other loops take slices of a tensor. Two rows bound what any loop
-of these operations can reach: the step with its derivatives written by hand, without autograd,
-modules or checks; and the matrix products alone.
+128, fused Adam with rate 1e-3, KL in closed form, two epochs of which the second is timed, two
+threads. Every contestant runs in a process of its own; rounds are interleaved, and each has a seed
+of its own. All must reach the same training ELBO within one percent. pythae and the loop in the
+style of pytorch/examples read the digits as they do by themselves; Pyro, which has no loader, and
+the other loops take slices of a tensor. Two rows are no contestants. `by_hand` is the training step
+with the same operations written by hand, its derivatives too, without autograd, modules or checks:
+one such program, and no bound on what others may reach. `matmuls` is the matrix products of the
+steps alone: a floor for steps that compute these products, in this precision, one after the other
+with this library; it is no bound on every implementation.
 """
 
 import argparse
 import json
 import math
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import timing
+
 BATCH, HIDDEN, LATENT, RATE = 128, 400, 20, 1e-3
 PEERS = ("pythae", "pyro", "examples")
+QUIET = ("-W", "ignore")
 NAMES = {
     "ours": "vae_core.fit",
     "ours_bfloat16": "vae_core.fit, matrix products in bfloat16",
@@ -35,8 +36,8 @@ NAMES = {
     "pyro": "Pyro (SVI, TraceMeanField_ELBO)",
     "examples": "loop in the style of pytorch/examples",
     "plain": "plain loop over a tensor, BCE with logits",
-    "by_hand": "the step by hand, without autograd",
-    "matmuls": "the matrix products alone",
+    "by_hand": "the same operations written by hand, without autograd",
+    "matmuls": "the matrix products of the steps alone",
 }
 
 
@@ -47,22 +48,22 @@ def digits(root):
     return (load_mnist(root, "train").images > 0.5).float()
 
 
-def networks():
-    """Encoder and decoder that every contestant is given, with the same weights."""
+def networks(seed=0):
+    """Encoder and decoder that every contestant of a round is given, with the same weights."""
     import torch
 
     from vae_core import VAE
 
-    return VAE.mlp(LATENT, (HIDDEN,), "bernoulli", generator=torch.Generator().manual_seed(0))
+    return VAE.mlp(LATENT, (HIDDEN,), "bernoulli", generator=torch.Generator().manual_seed(seed))
 
 
-def ours(images, root, precision="float32"):
+def ours(images, root, seed, precision="float32"):
     """Our own `fit`."""
     import torch
 
     from vae_core import Settings, fit
 
-    model, generator = networks(), torch.Generator().manual_seed(0)
+    model, generator = networks(seed), torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.pt"
         for epochs in (1, 2):  # the second reads the checkpoint, trains an epoch and writes it
@@ -73,12 +74,12 @@ def ours(images, root, precision="float32"):
     return model, seconds
 
 
-def ours_bfloat16(images, root):
+def ours_bfloat16(images, root, seed):
     """Our own `fit`, with matrix products in bfloat16."""
-    return ours(images, root, "bfloat16")
+    return ours(images, root, seed, "bfloat16")
 
 
-def pythae(images, root):
+def pythae(images, root, seed):
     """pythae's trainer, with its own data loader."""
     import logging
 
@@ -90,7 +91,7 @@ def pythae(images, root):
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
     logging.disable(logging.INFO)
-    inner = networks()
+    inner = networks(seed)
 
     class Encoder(BaseEncoder):
         def __init__(self):
@@ -131,7 +132,7 @@ def pythae(images, root):
     return inner, seconds[-1]
 
 
-def pyro(images, root):
+def pyro(images, root, seed):
     """Pyro's stochastic variational inference, from tensors in memory."""
     import pyro as pyro_
     import torch
@@ -139,7 +140,7 @@ def pyro(images, root):
     from pyro.infer import SVI, TraceMeanField_ELBO
     from pyro.optim import Adam
 
-    inner = networks()
+    inner = networks(seed)
     encoder, decoder = inner.encoder[:-1], inner.decoder[:-1]
 
     def model(x):
@@ -166,7 +167,7 @@ def pyro(images, root):
     return inner, seconds[-1]
 
 
-def examples(images, root):
+def examples(images, root, seed):
     """A loop as in pytorch/examples: torchvision's data set, a transform for each image, BCE."""
     import torch
     import torch.nn.functional as F
@@ -174,7 +175,7 @@ def examples(images, root):
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    inner = networks()
+    inner = networks(seed)
 
     class Net(nn.Module):
         def __init__(self):
@@ -197,7 +198,9 @@ def examples(images, root):
     net = Net()
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE, fused=True)
     steps = transforms.Compose([transforms.ToTensor(), lambda image: (image > 0.5).float()])
-    loader = DataLoader(datasets.MNIST(root, train=True, transform=steps), BATCH, shuffle=True)
+    data = datasets.MNIST(root, train=True, transform=steps)
+    data.data, data.targets = data.data[: len(images)], data.targets[: len(images)]
+    loader = DataLoader(data, BATCH, shuffle=True)
     seconds = []
     for _ in range(2):
         start, total = time.perf_counter(), 0.0
@@ -217,12 +220,12 @@ def examples(images, root):
     return inner, seconds[-1]
 
 
-def plain(images, root):
+def plain(images, root, seed):
     """A loop without a library: slices of a tensor, cross-entropy with logits."""
     import torch
     import torch.nn.functional as F
 
-    inner = networks()
+    inner = networks(seed)
     encoder, decoder = inner.encoder[:-1], inner.decoder[:-1]
     optimizer = torch.optim.Adam(inner.parameters(), lr=RATE, fused=True)
     seconds = []
@@ -241,13 +244,13 @@ def plain(images, root):
     return inner, seconds[-1]
 
 
-def by_hand(images, root):
+def by_hand(images, root, seed):
     """The same step without autograd: derivatives written out, products into buffers."""
     import torch
     import torch.nn.functional as F
 
     torch.set_grad_enabled(False)
-    inner = networks()
+    inner = networks(seed)
     parameters = [p.data for p in inner.parameters()]
     first, first_bias, heads, heads_bias, back, back_bias, last, last_bias = parameters
     for parameter, tensor in zip(inner.parameters(), parameters, strict=True):
@@ -299,7 +302,7 @@ def by_hand(images, root):
     return inner, seconds[-1]
 
 
-def matmuls(images, root):
+def matmuls(images, root, seed):
     """Nothing but the matrix products of one epoch: forward, backward for weights and layers."""
     import torch
 
@@ -318,15 +321,15 @@ def matmuls(images, root):
     return None, seconds
 
 
-def run_one(name, root):
+def run_one(given):
     """Run one contestant; print its seconds and its training ELBO."""
     import torch
 
     from vae_core import elbo
 
-    torch.manual_seed(0)
-    images = digits(root)
-    model, seconds = globals()[name](images, root)
+    torch.manual_seed(given.seed)
+    images = digits(given.root)[: given.images]
+    model, seconds = globals()[given.one](images, given.root, given.seed)
     reached = None
     if model is not None:
         with torch.no_grad():
@@ -334,106 +337,71 @@ def run_one(name, root):
             parts = [
                 elbo(model, part, generator=generator).elbo for part in images[:20_000].split(1000)
             ]
-        reached = torch.cat(parts).mean().item()
-    print(json.dumps({"seconds": seconds, "elbo": reached}))
+        reached = round(torch.cat(parts).mean().item(), 2)
+    found = {"value": round(seconds, 3), "threads": torch.get_num_threads(), "train_elbo": reached}
+    print(json.dumps(found))
 
 
-def has_bfloat16():
-    """Whether this processor multiplies matrices in bfloat16."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)"
-    )
-    parser.add_argument(
-        "--peers",
-        type=Path,
-        default=Path(sys.executable),
-        help="the Python that has pythae and Pyro",
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=HERE / "speed.json")
-    parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        run_one(given.one, given.root)
-        return
-    contestants = [name for name in NAMES if name != "ours_bfloat16" or has_bfloat16()]
-    seconds, elbos = {name: [] for name in contestants}, {}
-    environment = {**os.environ, "OMP_NUM_THREADS": str(cores())}
-    # the Makefile's is for cores that are shared; here nothing else runs
-    environment.pop("OMP_WAIT_POLICY", None)
-    for number in range(given.rounds):
-        first = number % len(contestants)
-        for name in contestants[first:] + contestants[:first]:
-            python = given.peers if name in ("pythae", "pyro") else sys.executable
-            command = [str(python), "-W", "ignore", __file__]
-            command += ["--one", name, "--root", str(given.root)]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
-            result = json.loads(done.stdout.strip().splitlines()[-1])
-            seconds[name].append(round(result["seconds"], 3))
-            elbos[name] = result["elbo"]
-            print(
-                f"round {number + 1} of {given.rounds}, {NAMES[name]}: {result['seconds']:.2f} s",
-                flush=True,
-            )
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"\n{'one epoch':45} {'median':>8} {'times ours':>11} {'train ELBO':>11}")
-    for name in contestants:
-        reached = "" if elbos[name] is None else f"{elbos[name]:11.2f}"
-        times = medians[name] / medians["ours"]
-        print(f"{NAMES[name]:45} {medians[name]:6.2f} s {times:11.2f} {reached}")
-    off = [
-        name
-        for name in contestants
-        if elbos[name] is not None and abs(elbos[name] / elbos["ours"] - 1) > 0.01
-    ]
-    if off:
-        sys.exit(
-            f"not the same work: the training ELBO of {', '.join(off)} differs by more than 1 %"
+def jobs(given):
+    """All contestants."""
+    names = [name for name in NAMES if name != "ours_bfloat16" or timing.has_bfloat16()]
+    return [
+        timing.Job(
+            "one epoch",
+            name,
+            NAMES[name],
+            ("--one", name, "--root", str(given.root), "--images", str(given.images)),
+            start=(str(given.peers if name in ("pythae", "pyro") else sys.executable), *QUIET),
         )
-    peers = {name: medians[name] / medians["ours"] for name in PEERS}
-    print(f"\nours is {min(peers.values()):.2f} times as fast as the fastest of {', '.join(peers)}")
-    record = {
-        "command": "make benchmark",
-        "date": date.today().isoformat(),
-        "machine": {"processor": processor(), "cores": cores(), "bfloat16": has_bfloat16()},
-        "versions": _versions(given.peers),
-        "work": " ".join(__doc__.split("The work: ")[1].split()),
-        "seconds": seconds,
-        "median": medians,
-        "train_elbo": {name: value and round(value, 2) for name, value in elbos.items()},
-        "times_ours": {name: round(medians[name] / medians["ours"], 3) for name in contestants},
-    }
-    given.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for name in names
+    ]
 
 
-def cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def other_work(rows):
+    """Contestants whose training ELBO is not ours within one percent, in the same round."""
+    ours = rows["ours"]["train_elbo"]
+    return [
+        name
+        for name, found in rows.items()
+        if any(
+            value is not None and abs(value / own - 1) > 0.01  # none: of what trains nothing
+            for value, own in zip(found["train_elbo"], ours, strict=True)
+        )
+    ]
 
 
-def processor():
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+def main(argv=None):
+    parser = timing.arguments(__doc__, timing.HERE / "speed.json")
+    add = parser.add_argument
+    add("--peers", type=Path, default=sys.executable, help="the Python that has pythae and Pyro")
+    add("--one", choices=NAMES, help=argparse.SUPPRESS)
+    add("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.one:
+        run_one(given)
+        return
+    versions = _versions(given.peers)  # before any time is spent: are they there?
+    try:
+        found, load = timing.run(jobs(given), __file__, given)
+    except timing.BusyError as error:
+        sys.exit(f"the machine is busy: {error}. Nothing is written.")
+    work = " ".join(__doc__.split("The work: ")[1].split())
+    made = timing.record(
+        "make benchmark", work, {"one epoch": "seconds an epoch"}, found, load, versions
+    )
+    timing.show(made)
+    off = other_work(made["groups"]["one epoch"]["rows"])
+    if off and given.images == timing.IMAGES:  # fewer images: too few steps to agree
+        sys.exit(f"not the same work: the training ELBO of {', '.join(off)} differs. Not written.")
+    timing.store(made, given)
 
 
 def _versions(peers):
     code = "import importlib.metadata as m; print(m.version('pythae'), m.version('pyro-ppl'))"
-    theirs = subprocess.run(
-        [str(peers), "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    own = {name: version(name).split("+")[0] for name in ("torch", "torchvision")}
-    return {**own, "pythae": theirs[0], "pyro-ppl": theirs[1], "python": platform.python_version()}
+    done = subprocess.run([str(peers), "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{peers} has no pythae and Pyro: `make benchmark` makes an environment with both")
+    return dict(zip(("pythae", "pyro-ppl"), done.stdout.split(), strict=True))
 
 
 if __name__ == "__main__":
