@@ -40,7 +40,7 @@ help:
 	@echo "make format      rewrite code and cells in the style that make check wants"
 	@echo "make notebooks   execute the chapters and store them clean; FILES='book/name.ipynb' for some"
 	@echo "make pretrained  train anew the models that ship with vae_core; ARGS='--model gaussian' for one"
-	@echo "make benchmark   how fast training is beside other libraries; ARGS='--root FOLDER' says where MNIST is"
+	@echo "make benchmark   how fast training is beside other libraries, on an idle machine; ARGS='--root FOLDER' says where MNIST is"
 	@echo "make seeds       whether the chapters' asserts hold for ten other seeds; FILES='book/name.ipynb' for some"
 	@echo "make lengths     how many words and lines of code each chapter has on its page; it fails beyond the limits of Part I"
 	@echo "make times       how long each chapter takes on one core, and how much memory; ARGS=--part-one for Part I alone"

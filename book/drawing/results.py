@@ -1,8 +1,10 @@
 """Stored results: how likely models make the test digits, and how long training takes."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from drawing.style import COLORS, FAINT, LABELS, OTHERS, WIDTH, with_styles
@@ -66,25 +68,37 @@ def plot_by_class(nll: Sequence[float], gap: Sequence[float]) -> Figure:
 
 
 def plot_scaling(
-    by_images: Mapping[int, float], by_processes: Mapping[str, Mapping[int, float]]
+    by_images: Mapping[int, Sequence[float]],
+    by_processes: Mapping[str, Mapping[int, Sequence[float]]],
 ) -> Figure:
     """Draw the seconds of an epoch by the number of images, and by the number of processes.
 
+    Each measurement is drawn at its median, with a bar from its least to its most.
+
     Args:
-        by_images: number of images → seconds.
-        by_processes: name of a setting → number of processes → seconds.
+        by_images: number of images → seconds in each round.
+        by_processes: name of a setting → number of processes → seconds in each round.
     """
     figure, (top, bottom) = plt.subplots(2, figsize=(WIDTH, 5.6), layout="constrained")
-    top.plot(list(by_images), list(by_images.values()), "o", color=OTHERS[0])
-    most, seconds = max(by_images.items())
+    _medians(top, by_images, "o", color=OTHERS[0])
+    most, seconds = max(by_images), median(by_images[max(by_images)])
     line = {"color": OTHERS[0], "linewidth": 1, "label": "proportional"}
     top.plot([0, most], [0, seconds], ":", **line)
     top.set(xlabel="images", ylabel="seconds an epoch", xticks=list(by_images))
+    top.set_xlim(0, 1.05 * most)
     for (name, times), (color, line) in with_styles(by_processes, LINES):
-        bottom.plot(list(times), list(times.values()), line, color=color, label=name)
+        _medians(bottom, times, line, color=color, label=name)
         bottom.set_xticks(list(times))
     bottom.set(xlabel="processes, one core each", ylabel="seconds an epoch")
     for ax in (top, bottom):
         ax.set_ylim(0)
         ax.legend()
     return figure
+
+
+def _medians(ax: Axes, rounds: Mapping[int, Sequence[float]], line: str, **style: str) -> None:
+    """Draw the median of each series at its number, with a bar over its range."""
+    middle = [median(values) for values in rounds.values()]
+    below = [m - min(values) for m, values in zip(middle, rounds.values(), strict=True)]
+    above = [max(values) - m for m, values in zip(middle, rounds.values(), strict=True)]
+    ax.errorbar(list(rounds), middle, [below, above], fmt=line, capsize=4, **style)

@@ -329,10 +329,14 @@ def test_classes_get_a_bar_each():
 
 
 def test_times_are_drawn_from_zero_beside_what_is_proportional():
-    left, right = drawn(drawing.plot_scaling({5: 1.0, 60: 11.0}, {"small": {1: 4.0, 2: 3.0}})).axes
-    points, proportional = left.lines
+    by_images = {5: [1.0, 2.0, 0.5], 60: [11.0, 10.0, 14.0]}
+    by_processes = {"small": {1: [4.0, 4.0, 5.0], 2: [3.0, 1.0, 9.0]}}
+    left, right = drawn(drawing.plot_scaling(by_images, by_processes)).axes
+    points, proportional = left.lines[0], left.lines[-1]
     assert list(points.get_ydata()) == [1, 11] and list(proportional.get_xydata()[-1]) == [60, 11]
     assert list(right.lines[0].get_xydata().ravel()) == [1, 4, 2, 3]
+    bars = [bar[:, 1].tolist() for bar in right.collections[0].get_segments()]
+    assert bars == [[4, 5], [1, 9]]  # from the least to the most
     assert left.get_ylim()[0] == right.get_ylim()[0] == 0
 
 
@@ -435,7 +439,7 @@ CURVES = dict.fromkeys(FOUR, torch.tensor([1.0, 2.0]))
         lambda: drawing.plot_training_by_estimator(CURVES),
         lambda: drawing.plot_signal_to_noise({2: FOUR}),
         lambda: drawing.plot_by_samples(FOUR),
-        lambda: drawing.plot_scaling({1: 1.0}, FOUR),
+        lambda: drawing.plot_scaling({1: [1.0]}, FOUR),
     ],
 )
 def test_a_series_without_a_style_of_its_own_is_refused_and_not_left_out(draw):

@@ -1,0 +1,145 @@
+"""The stored bounds of chapter 6: made with the scripts' settings, and what the page says of them."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from vae_core import binarize, decompose_on_grid, load_digits, load_pretrained
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+likelihood = load("likelihood")
+
+
+@pytest.mark.parametrize("name", ["annealing", "brackets", "counterfactual"])
+def test_stored_bounds_are_of_the_settings_that_the_script_has(name):
+    stored = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert stored["settings"] == load(name).SETTINGS
+    assert stored["command"].startswith(f"python benchmarks/{name}.py")
+
+
+def test_annealed_bounds_are_there_for_every_model_and_set():
+    stored = json.loads((FOLDER / "annealing.json").read_text(encoding="utf-8"))
+    script, rows = load("annealing"), stored["rows"]
+    assert stored["test_binarisation"] == script.TEST_SEED == likelihood.TEST_SEED
+    there = {(row["model"], row["set"]) for row in rows}
+    assert there == {(model, kind) for model in script.MODELS for kind in ("real", "drawn")}
+    for row in rows:
+        count = stored["settings"][row["set"]]
+        values = [value for value in row.values() if isinstance(value, list)]
+        assert len(values) == 4 + 2 * (row["set"] == "drawn")
+        assert all(len(value) == count for value in values)
+
+
+@pytest.mark.slow
+def test_the_exact_objective_is_log_p_of_x(gen):
+    """Shifted grids agree with the two rules; the bound is below."""
+    script, model = load("counterfactual"), load_pretrained().model
+    x = binarize(load_digits("test").images[::50], gen(0))
+    with torch.no_grad():
+        exact = decompose_on_grid(model, x).log_likelihood
+        close = script.evidence(model, x, gen(1))
+        bound = script.averaged(model, x, gen(2))
+    assert (close - exact).abs().max() < 0.1 and bound.mean() < exact.mean()
+
+
+def stored_bounds(name):
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def paired(one, other):
+    """Mean difference, image by image, and how many standard errors it is from 0."""
+    values = torch.tensor(one, dtype=torch.float64) - torch.tensor(other, dtype=torch.float64)
+    return values.mean().item(), (values.mean() / values.std() * len(values) ** 0.5).item()
+
+
+def test_annealed_brackets_are_narrow_and_above_the_published_bound():
+    """Chapter 6: widths of hundredths of a nat, and L_5000 some tenths of a nat short."""
+    for row in stored_bounds("annealing")["rows"]:
+        short, errors = paired(row["annealed_lower"], row["weighted_lower"])
+        assert 0.25 < short < 0.65 and errors > 2.5
+        if row["set"] == "drawn":
+            width, errors = paired(row["annealed_upper"], row["annealed_lower"])
+            assert abs(width) < 0.05 and abs(errors) < 2
+
+
+def test_annealing_and_a_better_start_narrow_the_bracket():
+    """Chapter 6: at equal decodes annealing wins; a better q helps codes much."""
+    for row in stored_bounds("brackets")["rows"]:
+        drawn, width = row["drawn"], {}
+        for q in ("encoder", "own_q"):
+            assert drawn[q]["annealing"]["decodes"] == drawn[q]["3000"]["decodes"]
+            for way in ("300", "3000", "annealing"):
+                width[q, way], _ = paired(drawn[q][way]["upper"], drawn[q][way]["lower"])
+            assert width[q, "annealing"] < width[q, "3000"] / 6 < width[q, "300"] / 6
+        assert width["own_q", "3000"] < width["encoder", "3000"] / 6
+        assert width["own_q", "annealing"] < min(0.15, width["encoder", "annealing"])
+        real = row["real"]
+        best = real["own_q"]["annealing"]["lower"]
+        for q in ("encoder", "own_q"):
+            lead, errors = paired(best, real[q]["3000"]["lower"])
+            assert lead > 0.1 and errors > 3
+        lead, errors = paired(best, real["encoder"]["annealing"]["lower"])
+        assert abs(lead) < 0.05 and abs(errors) < 2
+
+
+def test_counterfactual_says_what_chapter_six_says():
+    rows = stored_bounds("counterfactual")["rows"]
+    base = [row["elbo"]["test"]["log_px"] for row in rows]
+    gains = {
+        name: [
+            paired(row[name]["test"]["log_px"], usual)
+            for row, usual in zip(rows, base, strict=True)
+        ]
+        for name in ("averaged", "weighted", "evidence")
+    }
+    assert all(errors > 3 for name in ("averaged", "weighted") for _, errors in gains[name])
+    assert [errors > 5 for _, errors in gains["evidence"]] == [True, False, True]
+    assert 0.5 < gains["evidence"][1][1] < 2
+    mean = {name: sum(gain for gain, _ in gains[name]) / 3 for name in gains}
+    assert abs(mean["evidence"] - mean["weighted"]) < 0.5 < 2 < mean["evidence"] - mean["averaged"]
+    for row in rows:
+        assert sum(row["weighted"]["test"]["third"]) > 19 * len(base[0])
+        assert row["evidence"]["cpu_seconds"] > 15 * row["elbo"]["cpu_seconds"]
+
+
+def test_gap_is_split_as_chapter_six_says():
+    stored = stored_bounds("brackets")
+    plane, splits = stored["plane"], []
+    for kind in ("real", "drawn"):
+        part = plane[kind]
+        levels = torch.tensor(part["log_px"], dtype=torch.float64)
+        splits.append((levels, part["own_q"]["elbo"], part["encoder"]["elbo"]))
+        by_grid = levels - torch.tensor(part["own_q"]["third"])
+        assert abs(paired(by_grid.tolist(), part["own_q"]["elbo"])[0]) < 0.01
+    for row in stored["rows"]:
+        for kind in ("real", "drawn"):
+            best = row[kind]["own_q"]
+            sides = [best["annealing"][s] for s in ("lower", "upper") if s in best["annealing"]]
+            splits.append((torch.tensor(sides).mean(0), best["elbo"], row[kind]["encoder"]["elbo"]))
+    for row in stored_bounds("annealing")["rows"]:
+        if row["set"] == "real":
+            levels = torch.tensor(row["annealed_lower"])
+            splits.append((levels, row["own_elbo"], row["elbo"]))
+    for i, (levels, own, encoder) in enumerate(splits):
+        family, _ = paired(levels.tolist(), own)
+        sharing, _ = paired(own, encoder)
+        assert sharing > 1.3 * family
+        assert 0.05 < family < 0.3 if i < 2 else 1.5 < family < 3.2
+    ends = torch.tensor([plane["real"][q]["third"] for q in ("own_q", "from_moments")])
+    assert ends.min(0).values.mean() < 0.1 and (ends[0] - ends[1] > 0.5).sum() < 10
+    for digits, sign in ("test", 1), ("train", -1):
+        shift, errors = paired(plane["control"][digits], plane["taught"][digits])
+        assert sign * shift > 0.3 and sign * errors > 4
