@@ -1,4 +1,4 @@
-"""The stored bounds of chapter 6: made with the scripts' settings, and what the page says of them."""
+"""The stored bounds of chapter 6: the scripts' settings, and what the page says of them."""
 
 import importlib.util
 import json
