@@ -42,7 +42,7 @@ help:
 	@echo "make pretrained  train anew the models that ship with vae_core; ARGS='--model gaussian' for one"
 	@echo "make benchmark   how fast training is beside other libraries, on an idle machine; ARGS='--root FOLDER' says where MNIST is"
 	@echo "make seeds       whether the chapters' asserts hold for ten other seeds; FILES='book/name.ipynb' for some"
-	@echo "make lengths     how many words and lines of code each chapter has on its page; it fails beyond the limits of Part I"
+	@echo "make lengths     how many words and lines of code each chapter has on its page; it fails beyond the limits"
 	@echo "make times       how long each chapter takes on one core, and how much memory; ARGS=--part-one for Part I alone"
 	@echo "make mutants     makes each of some seventy formulas wrong: a test must notice, and a chapter; ARGS='--only P5' for some"
 	@echo "make binder      every chapter on one core, in an environment made from Binder's files alone"

@@ -39,6 +39,20 @@ PART_ONE = {
     "training_pipeline": Limits(lines=110, whole="whole-vae"),
     "reparameterization": Limits(),
 }
+DEEPER = Limits(words=2500, lines=180)
+PART_TWO = dict.fromkeys(
+    (
+        "linear_decoder",
+        "bounds",
+        "image_likelihoods",
+        "gradient_estimators",
+        "evaluation",
+        "broken",
+        "larger_runs",
+    ),
+    DEEPER,
+)
+LIMITS = PART_ONE | PART_TWO
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ def beyond(found, limits):
 
 def measure(path):
     """The length of a chapter, and what is beyond its limits."""
-    limits = PART_ONE.get(path.stem)
+    limits = LIMITS.get(path.stem)
     notebook = json.loads(path.read_text(encoding="utf-8"))
     found = length(notebook, limits and limits.whole)
     return found, beyond(found, limits) if limits else []

@@ -1,4 +1,4 @@
-"""How long chapters are, and what they take: the tools count right, and Part I keeps its limits."""
+"""How long chapters are, and what they take: the tools count right, and chapters keep their limits."""
 
 import json
 from dataclasses import replace
@@ -8,15 +8,15 @@ import lengths
 import one_core
 import pytest
 import times
-from lengths import PART_ONE, Length, Limits
+from lengths import LIMITS, Length, Limits
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
-THERE = [path for name in PART_ONE if (path := BOOK / f"{name}.ipynb").exists()]
+THERE = [BOOK / f"{name}.ipynb" for name in LIMITS]
 
 
 @pytest.mark.parametrize("path", THERE, ids=lambda path: path.stem)
-def test_a_chapter_of_part_one_is_short(path):
+def test_a_chapter_is_short(path):
     found, said = lengths.measure(path)
     assert said == [] and found.words and found.lines
 

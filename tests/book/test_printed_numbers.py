@@ -11,14 +11,6 @@ from nbval.plugin import get_sanitize_patterns
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
-# The chapters that print numbers and no thresholds; those of Part II follow.
-WITHOUT_THRESHOLDS = (
-    "index",
-    "likelihood_decomposition",
-    "intractable_posterior",
-    "training_pipeline",
-    "reparameterization",
-)
 
 
 def code_cells(path):
@@ -157,11 +149,7 @@ def thresholds(cell):
     return [match[0] for match in found]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in CHAPTERS if path.stem in WITHOUT_THRESHOLDS],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_number_is_printed_where_a_threshold_could_stand(path):
     found = {start(cell): thresholds(cell) for cell in code_cells(path)}
     assert {first: said for first, said in found.items() if said} == {}
