@@ -45,11 +45,12 @@ def first_pulls_at_encoder(s: Subject) -> bool:
     return pull is not None and bool(pull.any(1).all())
 
 
-def noise_has_its_width(s: Subject) -> bool:
-    """Of 10,000 draws with log σ² = 2 the variance is e², to a tenth."""
+def draws_are_of_q(s: Subject) -> bool:
+    """10,000 draws for μ = 3, log σ² = 2: the mean is 3, the covariance e² I, to a tenth."""
     noise = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(0))
-    z = s.model.draw(torch.zeros(2), torch.full((2,), 2.0), noise)
-    return abs(z.var().item() / math.exp(2) - 1) < 0.1
+    z = s.model.draw(torch.full_like(noise, 3), torch.full_like(noise, 2), noise)
+    off = z.T.cov() / math.exp(2) - torch.eye(2)
+    return bool((z.mean(0) - 3).abs().max() < 0.1 and off.abs().max() < 0.1)
 
 
 def pixels_can_be_black(s: Subject) -> bool:
@@ -88,7 +89,7 @@ def loss_is_minus_elbo(s: Subject) -> bool:
 
 CHECKS = (
     first_pulls_at_encoder,
-    noise_has_its_width,
+    draws_are_of_q,
     pixels_can_be_black,
     no_test_digit_in_training,
     first_is_torchs,
