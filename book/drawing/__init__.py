@@ -25,7 +25,13 @@ from drawing.posteriors import (
     plot_posteriors,
     posterior_on_grid,
 )
-from drawing.results import plot_by_class, plot_by_samples, plot_likelihoods, plot_scaling
+from drawing.results import (
+    plot_by_class,
+    plot_by_samples,
+    plot_likelihoods,
+    plot_lost,
+    plot_scaling,
+)
 from drawing.slips import plot_run
 from drawing.source import show_source
 from drawing.style import COLORS, INK, LABELS, OTHERS, WIDTH
@@ -65,6 +71,7 @@ __all__ = [
     "plot_history",
     "plot_latent_plane",
     "plot_likelihoods",
+    "plot_lost",
     "plot_posteriors",
     "plot_posteriors_on_line",
     "plot_ratio_by_epoch",

@@ -1,5 +1,6 @@
 """Stored results: how likely models make the test digits, and how long training takes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -7,32 +8,52 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drawing.style import COLORS, FAINT, LABELS, OTHERS, WIDTH, with_styles
+from drawing.style import COLORS, FAINT, LABELS, OTHERS, SOFT, WIDTH, with_styles
 
 LINES = tuple(zip(OTHERS, ("o-", "s--", "^:"), strict=False))
 
 
-def plot_likelihoods(names: Sequence[str], nll: Sequence[float], ours: Sequence[bool]) -> Figure:
+def plot_likelihoods(
+    names: Sequence[str],
+    nll: Sequence[float],
+    groups: Sequence[str],
+    errors: Sequence[float | None],
+    ours: Sequence[bool],
+) -> Figure:
     """Draw −log p(x) of several models, a row each, the best at the top; ours filled.
 
     Args:
         names: n names.
         nll: n means over the test digits, in nats.
+        groups: what each belongs to: a marker for each group, of which there may be three.
+        errors: half the length of a bar about the mean, in nats, or None.
         ours: which of them were trained here.
     """
-    figure, ax = plt.subplots(figsize=(WIDTH, 0.55 * len(names) + 0.9), layout="constrained")
-    order = sorted(range(len(names)), key=lambda i: nll[i])
+    figure, ax = plt.subplots(figsize=(WIDTH, 0.36 * len(names) + 1.6), layout="constrained")
     low, high = min(nll), max(nll)
-    left, right = low - 0.08 * (high - low), high + 0.08 * (high - low)
-    for place, i in enumerate(order):
-        ax.axhline(place, color=FAINT, linewidth=0.8)
-        fill = "full" if ours[i] else "none"
-        ax.plot(nll[i], place, "o", color=OTHERS[0], fillstyle=fill)
-        ax.text(right, place - 0.08, f"{nll[i]:.2f}", size=11, ha="right", va="bottom")
-        ax.text(left, place - 0.08, names[i], size=11, va="bottom")
+    span = high - low
+    left, end, right = low - 1.3 * span, high + 0.06 * span, high + 0.36 * span
+    styles = dict(with_styles(dict.fromkeys(groups), tuple(zip(OTHERS, "osD", strict=False))))
+    styles = {name: style for (name, _), style in styles.items()}
+    for place, i in enumerate(sorted(range(len(names)), key=lambda i: nll[i])):
+        color, marker = styles[groups[i]]
+        ax.plot([low, end], [place, place], color=FAINT, linewidth=0.6, zorder=0)
+        ax.errorbar(
+            nll[i], place, xerr=errors[i], color=color, marker=marker, capsize=3,
+            fillstyle="full" if ours[i] else "none",
+        )  # fmt: skip
+        ax.text(right, place, f"{nll[i]:.2f}", size=11, ha="right", va="center")
+        weight = "bold" if ours[i] else "normal"
+        ax.text(left, place, names[i], size=11, va="center", weight=weight)
+    for name, (color, marker) in styles.items():
+        ax.plot([], [], color=color, marker=marker, linestyle="", fillstyle="none", label=name)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=1)
     ax.set(xlabel="−log p(x) of a test digit, nats (left is better)", yticks=[])
-    ax.set(xlim=(left, right), ylim=(len(names) - 0.5, -0.9))
-    ax.spines["left"].set_visible(False)
+    ax.set(xlim=(left, right), ylim=(len(names) - 0.5, -0.7))
+    ax.set_xticks(range(math.ceil(low), math.floor(high) + 1))
+    ax.xaxis.set_label_position("top")
+    ax.xaxis.tick_top()
+    ax.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 
@@ -52,18 +73,44 @@ def plot_by_samples(bounds: Mapping[str, Mapping[int, float]]) -> Figure:
     return figure
 
 
-def plot_by_class(nll: Sequence[float], gap: Sequence[float]) -> Figure:
+def plot_by_class(nll: Sequence[Sequence[float]], gap: Sequence[Sequence[float]]) -> Figure:
     """Draw −log p(x), and what the ELBO misses of it, for each class of digits.
 
     Args:
-        nll: ten means, in nats.
-        gap: ten means of the third term, in nats.
+        nll: ten means, in nats, with their standard errors.
+        gap: ten means of the third term, in nats, with their standard errors.
     """
     figure, (top, bottom) = plt.subplots(2, figsize=(WIDTH, 4.8), layout="constrained")
-    top.bar(range(10), nll, color=COLORS["likelihood"])
+    for ax, values, name in (top, nll, "likelihood"), (bottom, gap, "kl_posterior"):
+        heights, errors = zip(*values, strict=True)
+        ax.bar(range(10), heights, color=COLORS[name])
+        ax.errorbar(range(10), heights, errors, fmt="none", ecolor=SOFT, capsize=3)
     top.set(ylabel="−" + LABELS["likelihood"] + ", nats", xticks=range(10))
-    bottom.bar(range(10), gap, color=COLORS["kl_posterior"])
     bottom.set(xlabel="digit", ylabel="third term,\nat least, nats", xticks=range(10))
+    return figure
+
+
+def plot_lost(lost: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw what models lose on digits that they did not see, with two standard errors.
+
+    Args:
+        lost: what loses (a part of the model, or all of it) → name of a model → mean and standard
+            error, in nats. A panel for each part.
+    """
+    height = 0.5 + sum(0.75 + 0.3 * len(models) for models in lost.values())
+    ratios = [0.75 + 0.3 * len(models) for models in lost.values()]
+    figure, axes = plt.subplots(
+        len(lost), figsize=(WIDTH, height), layout="constrained", sharex=True, squeeze=False,
+        height_ratios=ratios,
+    )  # fmt: skip
+    for (ax,), (part, models) in zip(axes, lost.items(), strict=True):
+        for place, (mean, error) in enumerate(models.values()):
+            ax.errorbar(mean, place, xerr=2 * error, fmt="o", color=OTHERS[0], capsize=3)
+        ax.axvline(0, color=FAINT, linewidth=0.8)
+        ax.set_yticks(range(len(models)), list(models))
+        ax.set(ylim=(len(models) - 0.5, -0.5))
+        ax.set_title(part, loc="left")
+    ax.set(xlabel="nats lost, with two standard errors")
     return figure
 
 

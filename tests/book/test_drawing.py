@@ -303,12 +303,41 @@ def test_units_are_ranked_and_coloured():
     assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
 
 
-def test_likelihoods_are_ranked_and_ours_are_filled():
-    figure = drawn(drawing.plot_likelihoods(["theirs", "ours"], [86.76, 85.1], [False, True]))
+def test_likelihoods_are_ranked_and_marked_by_group_and_ours_are_filled():
+    figure = drawn(
+        drawing.plot_likelihoods(
+            ["theirs", "ours", "another"],
+            [86.76, 85.1, 84.5],
+            ["elbo", "elbo", "bound"],
+            [None, 0.5, None],
+            [False, True, False],
+        )
+    )
     (ax,) = figure.axes
-    assert [text.get_text() for text in ax.texts] == ["85.10", "ours", "86.76", "theirs"]
-    points = [(x.get_xdata()[0], x.get_fillstyle()) for x in ax.lines if x.get_marker() == "o"]
-    assert points == [(85.1, "full"), (86.76, "none")]
+    assert [text.get_text() for text in ax.texts] == [
+        *("84.50", "another", "85.10", "ours", "86.76", "theirs")
+    ]
+    points = [container.lines[0] for container in ax.containers]
+    assert [(x.get_xdata()[0], x.get_marker(), x.get_fillstyle()) for x in points] == [
+        (84.5, "s", "none"),
+        (85.1, "o", "full"),
+        (86.76, "o", "none"),
+    ]
+    (bar,) = ax.containers[1].lines[2]
+    assert np.allclose([end[0] for end in bar.get_segments()[0]], [84.6, 85.6])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["elbo", "bound"]
+
+
+def test_what_is_lost_has_a_panel_for_each_part_and_bars_of_two_errors():
+    lost = {"decoder": {"one": (1.0, 0.5), "two": (2.0, 0.1)}, "encoder": {"one": (0.5, 0.1)}}
+    axes = drawn(drawing.plot_lost(lost)).axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["decoder", "encoder"]
+    assert [[label.get_text() for label in ax.get_yticklabels()] for ax in axes] == [
+        ["one", "two"],
+        ["one"],
+    ]
+    (bar,) = axes[0].containers[0].lines[2]
+    assert np.allclose([end[0] for end in bar.get_segments()[0]], [0, 2])
 
 
 def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
@@ -322,10 +351,13 @@ def test_the_bound_has_a_line_for_each_model_over_a_logarithmic_axis():
     ]
 
 
-def test_classes_get_a_bar_each():
-    left, right = drawn(drawing.plot_by_class(range(80, 90), range(10))).axes
-    assert [bar.get_height() for bar in left.patches] == list(range(80, 90))
-    assert [bar.get_height() for bar in right.patches] == list(range(10))
+def test_classes_get_a_bar_each_with_its_error():
+    nll, gap = [(80 + i, 1.0) for i in range(10)], [(i, 0.1) for i in range(10)]
+    top, bottom = drawn(drawing.plot_by_class(nll, gap)).axes
+    assert [bar.get_height() for bar in top.patches] == list(range(80, 90))
+    assert [bar.get_height() for bar in bottom.patches] == list(range(10))
+    (errors,) = next(c for c in top.containers if hasattr(c, "has_yerr")).lines[2]
+    assert [end[1] for end in errors.get_segments()[3]] == [82, 84]
 
 
 def test_times_are_drawn_from_zero_beside_what_is_proportional():
@@ -439,6 +471,7 @@ CURVES = dict.fromkeys(FOUR, torch.tensor([1.0, 2.0]))
         lambda: drawing.plot_training_by_estimator(CURVES),
         lambda: drawing.plot_signal_to_noise({2: FOUR}),
         lambda: drawing.plot_by_samples(FOUR),
+        lambda: drawing.plot_likelihoods(list(FOUR), [1.0] * 4, list(FOUR), [None] * 4, [True] * 4),
         lambda: drawing.plot_scaling({1: [1.0]}, FOUR),
     ],
 )
