@@ -1,4 +1,4 @@
-"""How long chapters are, and what they take: the tools count right, and chapters keep their limits."""
+"""How long chapters are, and what they take: the tools count right; chapters keep their limits."""
 
 import json
 from dataclasses import replace
