@@ -10,11 +10,10 @@ from drawing.decoders import (
 )
 from drawing.diagrams import draw_derivation, draw_reparameterization
 from drawing.gradients import (
-    plot_gradient_estimates,
-    plot_gradient_noise,
+    plot_added_constant,
     plot_ratio_by_epoch,
     plot_signal_to_noise,
-    plot_training_by_estimator,
+    plot_variance_by_draws,
 )
 from drawing.images import draw_image, show_images, show_manifold
 from drawing.pipeline import draw_pipeline
@@ -60,13 +59,12 @@ __all__ = [
     "draw_posterior",
     "draw_q",
     "draw_reparameterization",
+    "plot_added_constant",
     "plot_bounds",
     "plot_by_class",
     "plot_by_samples",
     "plot_density_trap",
     "plot_gap_split",
-    "plot_gradient_estimates",
-    "plot_gradient_noise",
     "plot_grid_price",
     "plot_history",
     "plot_latent_plane",
@@ -82,8 +80,8 @@ __all__ = [
     "plot_terms",
     "plot_terms_by_epoch",
     "plot_third_term",
-    "plot_training_by_estimator",
     "plot_units",
+    "plot_variance_by_draws",
     "posterior_on_grid",
     "show_images",
     "show_manifold",

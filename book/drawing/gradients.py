@@ -1,66 +1,53 @@
-"""Estimates of gradients: their spread, and how a model trains on them."""
+"""Estimates of gradients: their variance, and their signal over noise."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from drawing.style import INK, OTHERS, WIDTH, with_styles
 
 RATIO = "variance,\nscore function / pathwise"
-ESTIMATORS = tuple(zip(OTHERS, ("o-", "s--", "^:"), strict=False))  # pathwise first
+LINES = tuple(zip(OTHERS, ("o-", "s--", "^-.", "D:"), strict=True))
 
 
-def plot_gradient_estimates(estimates: dict[str, Tensor], exact: float) -> Figure:
-    """Draw histograms of gradient estimates from single draws, on one axis, and the exact gradient.
+def plot_added_constant(constants: Tensor, curves: Mapping[str, Tensor], lowest: float) -> Figure:
+    """Draw the variance of estimators by a constant added to log p(x|z).
 
     Args:
-        estimates: name → `[K]` values of one component.
-        exact: the same component, exactly.
+        constants: `[n]`, in nats.
+        curves: name of an estimator → variance of one draw, `[n]`, the pathwise one's as unit.
+        lowest: the constant at which the first curve is lowest.
     """
-    figure, ax = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
-    widest = max(values.std().item() for values in estimates.values())
-    bins = np.linspace(exact - 3 * widest, exact + 3 * widest, 121)
-    outlines = ({"alpha": 0.6}, {"histtype": "step", "linestyle": "--", "linewidth": 1.6})
-    for (name, values), (color, style) in with_styles(
-        estimates, tuple(zip(OTHERS, outlines, strict=False))
-    ):
-        ax.hist(values.numpy(), bins=bins, density=True, color=color, label=name, **style)
-    ax.axvline(exact, color=INK, linestyle=":", linewidth=1.2, label="exact")
-    ax.set(xlabel="one component, from a single draw", ylabel="density", yscale="log")
-    figure.legend(loc="outside upper left", ncols=2, columnspacing=1)
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
+    for (name, values), (color, line) in with_styles(curves, LINES):
+        ax.plot(constants, values, line[1:], color=color, label=name)
+    ax.axvline(lowest, color=INK, linewidth=0.8, alpha=0.5)
+    ax.text(lowest, 0.93, " $-c^*$", transform=ax.get_xaxis_transform())
+    ax.set(xlabel="constant added to log p(x|z), nats", yscale="log")
+    ax.set_ylabel("variance of one draw\n(pathwise = 1)")
+    figure.legend(loc="outside upper left")
     return figure
 
 
-def plot_gradient_noise(
-    ratios: Mapping[str, Mapping[int, float]], by_draws: Mapping[str, Mapping[int, float]]
+def plot_variance_by_draws(
+    counts: Sequence[int], curves: Mapping[str, tuple[Tensor, Tensor]]
 ) -> Figure:
-    """Draw how noisy the score function is beside the pathwise estimator, by latent size.
-
-    Below, both by number of draws.
+    """Draw the variance of the mean of K draws by K, for several estimators.
 
     Args:
-        ratios: name of a stage of training → Z → variance of the score function's estimate over
-            the pathwise one's.
-        by_draws: name of an estimator → K → variance of the mean of K draws.
+        counts: K.
+        curves: name of an estimator → variance, its standard error, one value for each K.
     """
-    figure, (left, right) = plt.subplots(2, figsize=(WIDTH, 6), layout="constrained")
-    for (name, values), line in with_styles(ratios, (":", "-", "--")):
-        left.plot(list(values), list(values.values()), "o" + line, color=INK, label=name)
-    left.set(xlabel="latent dimensions Z", ylabel=RATIO, yscale="log")
-    _plain_ticks(left.xaxis, list(next(iter(ratios.values()))))
-    _plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50, 100])
-    left.set_ylim(0.8 * min(min(values.values()) for values in ratios.values()))
-    for (name, values), (color, line) in with_styles(by_draws, ESTIMATORS[:2]):
-        right.plot(list(values), list(values.values()), line, color=color, label=name)
-    one = next(iter(by_draws.values()))
-    right.axhline(one[1], color=OTHERS[0], linestyle=":", linewidth=1)
-    right.set(xlabel="draws K", ylabel="variance of the mean", xscale="log", yscale="log")
-    _plain_ticks(right.xaxis, list(one))
-    left.legend(loc="lower right")
-    right.legend(loc="lower left")
+    figure, ax = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
+    for (name, (values, errors)), (color, line) in with_styles(curves, LINES):
+        style = {"markersize": 4, "capsize": 2, "color": color, "label": name}
+        ax.errorbar(counts, values, errors, fmt=line, **style)
+    ax.set(xlabel="decodes for each digit, K", xscale="log", yscale="log")
+    ax.set_ylabel("variance of the mean\n(one pathwise draw = 1)")
+    _plain_ticks(ax.xaxis, counts)
+    figure.legend(loc="outside upper left", ncols=2)
     return figure
 
 
@@ -82,41 +69,28 @@ def _plain_ticks(axis, ticks: Sequence[float]) -> None:
     axis.set_ticks([], minor=True)
 
 
-def plot_training_by_estimator(curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the ELBO by epoch of runs that differ in the estimator of the encoder's gradient.
+def plot_signal_to_noise(
+    counts: Sequence[int], by_latent: Mapping[int, Mapping[str, tuple[Tensor, Tensor]]]
+) -> Figure:
+    """Draw signal over noise of the encoder's gradient by the number of codes K, a panel a Z.
 
-    Below, the first two alone.
-
-    Args:
-        curves: name of an estimator → mean ELBO in nats after each epoch.
-    """
-    figure, axes = plt.subplots(2, figsize=(WIDTH, 6), layout="constrained", sharex=True)
-    for (name, values), (color, line) in with_styles(curves, ESTIMATORS):
-        for ax in axes:
-            epochs = range(1, len(values) + 1)
-            ax.plot(epochs, values, line, markersize=4, color=color, label=name)
-            ax.set_ylabel("ELBO, nats")
-    first, second, *_ = curves.values()
-    axes[1].set_xlabel("epoch")
-    axes[1].set_ylim(min(*first, *second) - 5, max(*first, *second) + 5)
-    axes[1].set_title("nearer")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left")
-    return figure
-
-
-def plot_signal_to_noise(by_latent: Mapping[int, Mapping[str, Mapping[int, float]]]) -> Figure:
-    """Draw signal over noise of the encoder's gradient by the number of draws K, a panel a Z.
+    A thin line falls from the first curve's start like 1/√K.
 
     Args:
-        by_latent: Z → name of an estimator → K → signal over noise.
+        counts: K.
+        by_latent: Z → name of an estimator → signal over noise, its error, one value for each K.
     """
-    size = {"figsize": (WIDTH, 3.4), "layout": "constrained"}
-    figure, axes = plt.subplots(1, len(by_latent), sharey=True, squeeze=False, **size)
-    for ax, (latent, by_name) in zip(axes[0], by_latent.items(), strict=False):
-        for (name, values), (color, line) in with_styles(by_name, ESTIMATORS[:2]):
-            ax.plot(list(values), list(values.values()), line, color=color, label=name)
-        ax.set(title=f"Z = {latent}", xlabel="draws K", xscale="log", ylim=(0, None))
-        _plain_ticks(ax.xaxis, list(values))
-    axes[0, 0].set_ylabel("signal / noise")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left")
+    size = {"figsize": (WIDTH, 2.3 * len(by_latent) + 0.8), "layout": "constrained"}
+    figure, axes = plt.subplots(len(by_latent), sharex=True, squeeze=False, **size)
+    for ax, (latent, by_name) in zip(axes[:, 0], by_latent.items(), strict=True):
+        for (name, (values, errors)), (color, line) in with_styles(by_name, LINES[:3]):
+            style = {"markersize": 4, "capsize": 2, "color": color, "label": name}
+            ax.errorbar(counts, values, errors, fmt=line, **style)
+        start = float(next(iter(by_name.values()))[0][0])
+        law = [start / (count / counts[0]) ** 0.5 for count in counts]
+        ax.plot(counts, law, color=INK, linewidth=0.8, label=r"$1/\sqrt{K}$")
+        ax.set(title=f"Z = {latent}", xscale="log", yscale="log", ylabel="signal / noise")
+        _plain_ticks(ax.xaxis, counts[::2])
+    axes[-1, 0].set_xlabel("codes K")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure

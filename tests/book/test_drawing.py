@@ -372,38 +372,33 @@ def test_times_are_drawn_from_zero_beside_what_is_proportional():
     assert left.get_ylim()[0] == right.get_ylim()[0] == 0
 
 
-def test_noise_of_estimators_is_drawn_by_latent_size_and_by_draws():
-    ratios = {"early": {2: 4.0, 50: 10.0}, "late": {2: 5.0, 50: 30.0}}
-    left, right = drawn(
-        drawing.plot_gradient_noise(
-            ratios, {"pathwise": {1: 2.0, 4: 0.5}, "score": {2: 20.0, 4: 9.0}}
-        )
-    ).axes
-    assert [list(line.get_ydata()) for line in left.lines] == [[4, 10], [5, 30]]
-    path, score, once = right.lines
-    assert list(path.get_xdata()) == [1, 4] and list(score.get_ydata()) == [20, 9]
-    assert set(once.get_ydata()) == {2.0}  # one pathwise draw
+def test_variances_are_drawn_by_the_constant_and_by_draws_with_their_errors():
+    values = torch.tensor([5.0, 1.0, 5.0])
+    curves = {"bare": values, "flat": torch.ones(3)}
+    (ax,) = drawn(drawing.plot_added_constant(torch.tensor([-1.0, 0.0, 1.0]), curves, 0.0)).axes
+    assert [list(line.get_ydata()) for line in ax.lines[:2]] == [[5, 1, 5], [1, 1, 1]]
+    assert set(ax.lines[2].get_xdata()) == {0.0} and ax.get_yscale() == "log"
+    errors = torch.tensor([0.5, 0.1, 0.5])
+    (ax,) = drawn(drawing.plot_variance_by_draws((2, 4, 8), {"bare": (values, errors)})).axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "4", "8"]
+    (bars,) = ax.containers
+    assert list(bars.lines[0].get_ydata()) == [5, 1, 5]
+    low, high = zip(*(path.vertices[:, 1] for path in bars.lines[2][0].get_paths()), strict=True)
+    assert low == pytest.approx([4.5, 0.9, 4.5]) and high == pytest.approx([5.5, 1.1, 5.5])
 
 
-def test_curves_of_training_start_at_the_first_epoch():
-    curves = {"pathwise": [-200.0, -150.0], "score": [-205.0, -160.0], "bare": [-300.0, -900.0]}
-    whole, nearer = drawn(drawing.plot_training_by_estimator(curves)).axes
-    for ax in (whole, nearer):
-        assert [list(line.get_xdata()) for line in ax.lines] == [[1, 2]] * 3
-        assert [line.get_ydata()[-1] for line in ax.lines] == [-150, -160, -900]
-    assert whole.get_ylim()[0] < -900 and nearer.get_ylim() == (-210, -145)
-
-
-def test_signal_to_noise_is_drawn_by_draws_and_latent_size():
+def test_signal_to_noise_is_drawn_by_draws_and_latent_size_beside_the_law():
+    error = torch.tensor([0.1, 0.1])
     by_latent = {
-        2: {"as it is": {1: 1.0, 64: 0.3}, "doubly": {1: 1.1, 64: 4.0}},
-        10: {"as it is": {1: 0.9, 64: 0.5}},
+        2: {"as it is": (torch.tensor([1.0, 0.3]), error), "other": (torch.ones(2), error)},
+        10: {"as it is": (torch.tensor([0.9, 0.5]), error)},
     }
-    left, right = drawn(drawing.plot_signal_to_noise(by_latent)).axes
-    assert [list(line.get_ydata()) for line in left.lines] == [[1, 0.3], [1.1, 4]]
-    assert [list(line.get_ydata()) for line in right.lines] == [[0.9, 0.5]]
-    assert [ax.get_title() for ax in (left, right)] == ["Z = 2", "Z = 10"]
-    assert [label.get_text() for label in left.get_xticklabels()] == ["1", "64"]
+    top, bottom = drawn(drawing.plot_signal_to_noise((1, 64), by_latent)).axes
+    assert [len(ax.containers) for ax in (top, bottom)] == [2, 1]
+    assert list(top.containers[0].lines[0].get_ydata()) == pytest.approx([1, 0.3])
+    law = top.lines[-1]
+    assert list(law.get_xdata()) == [1, 64] and list(law.get_ydata()) == [1, 0.125]
+    assert [ax.get_title() for ax in (top, bottom)] == ["Z = 2", "Z = 10"]
 
 
 def test_the_ratio_is_drawn_by_epochs_from_zero():
@@ -460,16 +455,13 @@ def test_no_name_of_a_time_is_crossed_by_the_line_of_the_price(points, rate):
 
 FOUR = {name: {1: 1.0, 2: 2.0} for name in ("one", "two", "three", "four")}
 CURVES = dict.fromkeys(FOUR, torch.tensor([1.0, 2.0]))
+PAIR = (torch.tensor([1.0, 2.0]), torch.tensor([0.1, 0.1]))
 
 
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: drawing.plot_gradient_estimates(CURVES, 1.0),
-        lambda: drawing.plot_gradient_noise(FOUR, {"one": {1: 1.0}}),
-        lambda: drawing.plot_gradient_noise({"one": {1: 1.0}}, FOUR),
-        lambda: drawing.plot_training_by_estimator(CURVES),
-        lambda: drawing.plot_signal_to_noise({2: FOUR}),
+        lambda: drawing.plot_signal_to_noise((1, 2), {2: dict.fromkeys(FOUR, PAIR)}),
         lambda: drawing.plot_by_samples(FOUR),
         lambda: drawing.plot_likelihoods(list(FOUR), [1.0] * 4, list(FOUR), [None] * 4, [True] * 4),
         lambda: drawing.plot_scaling({1: [1.0]}, FOUR),

@@ -1,14 +1,36 @@
 """Both estimators against quadrature and finite differences; the variance against torch.func."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from helpers import tiny
 from torch import nn
 
-from deeper import encoder_gram, encoder_variance, pathwise_gradient, score_function_gradient
-from vae_core import VAE, GaussianHead, ImageHead, StandardNormal, elbo, gaussian_kl
+from deeper import (
+    LinearGaussian,
+    bound_gradients,
+    encoder_gram,
+    encoder_variance,
+    pathwise_gradient,
+    score_function_gradient,
+    squared_signal_to_noise,
+    weight_gradients,
+)
+from vae_core import (
+    VAE,
+    DiagonalGaussian,
+    GaussianHead,
+    ImageHead,
+    StandardNormal,
+    elbo,
+    gaussian_kl,
+    importance_elbo,
+)
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden": (5, 4), "pixels": 6}
 
 
@@ -127,6 +149,8 @@ def test_variance_over_the_weights_is_that_of_torch_func(gen):
     estimates = pathwise_gradient(model, x, noise)
     per_draw = torch.einsum("kbo,bop->kbp", estimates, flat)
     torch.testing.assert_close(encoder_variance(model, x, estimates), per_draw.var(0).sum(-1))
+    again = encoder_variance(model, x, estimates, 2 * flat @ flat.mT)  # the one that is given
+    torch.testing.assert_close(again, 2 * per_draw.var(0).sum(-1))
 
 
 @pytest.mark.parametrize("call", [pathwise_gradient, score_function_gradient])
@@ -196,3 +220,186 @@ def test_other_kinds_of_q_are_refused_by_name(gen):
     for call in (pathwise_gradient, score_function_gradient):
         with pytest.raises(ValueError, match=r"expected.*DiagonalGaussian, got MultivariateNormal"):
             call(model, x, torch.zeros(5, 3, 2).double())
+
+
+def log_joint_of(model, x):
+    return lambda z: model.log_likelihood(x, z) + model.prior().log_prob(z)
+
+
+@pytest.mark.parametrize("draws", [1, 7])
+def test_both_parts_of_the_weights_give_the_gradient_that_training_uses(draws, gen):
+    """Path minus score, weighted by w / sum of w, through the encoder: that of the bound itself."""
+    model, x = tiny("bernoulli", gen, 2, **SMALL)
+    noise = torch.randn(draws, 3, 2, generator=gen(0), dtype=torch.float64)
+    with torch.no_grad():
+        q = model.encode(x)
+    parts = weight_gradients(log_joint_of(model, x), q, noise)
+    log_weight, by_output = parts.log_weight, bound_gradients(parts).plain
+    weights = [p.requires_grad_() for p in model.encoder.parameters()]
+    q = model.encode(x)
+    outputs = torch.cat([q.mean, q.log_var], -1)
+    ours = torch.autograd.grad((outputs * by_output).sum(), weights)
+    bound = importance_elbo(model, x, draws, noise=noise).bound
+    torch.testing.assert_close(log_weight.logsumexp(0) - np.log(draws), bound.detach())
+    for a, b in zip(ours, torch.autograd.grad(bound.sum(), weights), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_doubly_reparameterized_has_the_same_mean(gen):
+    """Tucker et al. 2019: the square of the weights, the path alone; for K = 1 Roeder et al."""
+    model, x = tiny("bernoulli", gen, 2, **SMALL)
+    with torch.no_grad():
+        q = model.encode(x)
+    for draws in (1, 4):
+        noise = torch.randn(draws, 3 * 20_000, 2, generator=gen(draws), dtype=torch.float64)
+        many = DiagonalGaussian(q.mean.repeat(20_000, 1), q.log_var.repeat(20_000, 1))
+        log_joint = log_joint_of(model, x.repeat(20_000, 1))
+        parts = weight_gradients(log_joint, many, noise)
+        plain, doubly, share = bound_gradients(parts)
+        w = parts.log_weight.softmax(0)[..., None]
+        torch.testing.assert_close(share, w.square().sum((0, 2)))
+        off = (plain - doubly).unflatten(0, (20_000, 3))
+        assert (off.mean(0) / (off.std(0) / 20_000**0.5)).abs().max() < 5
+        # the weights themselves, not squared, are biased where there are several
+        off = (w * parts.score).sum(0).unflatten(0, (20_000, 3))
+        z = (off.mean(0) / (off.std(0) / 20_000**0.5)).abs().max()
+        assert z < 5 if draws == 1 else z > 10
+
+
+def test_sticking_the_landing_is_the_path_alone_and_has_no_noise_at_the_posterior(gen):
+    model, x = tiny("bernoulli", gen, 2, **SMALL)
+    noise = torch.randn(5, 3, 2, generator=gen(0), dtype=torch.float64)
+    with torch.no_grad():
+        q = model.encode(x)
+    mean, log_var = (t.clone().requires_grad_() for t in (q.mean, q.log_var))
+    z = mean + (0.5 * log_var).exp() * noise
+    value = log_joint_of(model, x)(z) - q.log_prob(z)  # q: its parameters are held
+    roeder = torch.cat(torch.autograd.grad(value.sum(), (mean, log_var)), -1)
+    parts = weight_gradients(log_joint_of(model, x), q, noise)
+    torch.testing.assert_close(parts.path.sum(0), roeder)
+    at_posterior = weight_gradients(lambda z: q.log_prob(z) - 100, q, noise)
+    assert at_posterior.path.abs().max() < 1e-12 < at_posterior.score.abs().min()
+    torch.testing.assert_close(at_posterior.log_weight, torch.full((5, 3), -100.0).double())
+
+
+def test_gradients_of_the_linear_decoder_are_exact_on_average(gen):
+    """By the mean, by log σ² and, for a full covariance, by the factor L of LLᵀ."""
+    linear = LinearGaussian(
+        *(torch.randn(n, generator=gen(i)).double() for i, n in enumerate([(6, 2), (6,)])),
+        torch.full((6,), 0.5).double(),
+    )
+    x = torch.randn(6, generator=gen(3), dtype=torch.float64)
+    scaled = linear.weight / linear.noise_var[:, None]
+    inner, target = linear.weight.T @ scaled, scaled.T @ (x - linear.bias)
+    mean, factor = (
+        torch.tensor([0.5, -0.5]).double(),
+        torch.tensor([[0.3, 0.0], [0.1, 0.2]]).double(),
+    )
+    noise = torch.randn(50_000, 2, generator=gen(4), dtype=torch.float64)
+    own = factor.expand(50_000, 2, 2).clone().requires_grad_()
+    z = mean + (own @ noise[:, :, None])[..., 0]
+    f = z @ target - 0.5 * ((z @ inner) * z).sum(1)
+    path = torch.autograd.grad(f.sum(), own)[0].tril()
+    off = (path.mean(0) - (-inner @ factor).tril()).abs()
+    assert (off <= 5 * path.std(0) / 50_000**0.5).all()
+    torch.testing.assert_close(z.detach().T.cov(), factor @ factor.T, rtol=0.05, atol=0)
+    std = factor.diagonal()
+    slope = target - (mean + std * noise) @ inner
+    for part, exact in (
+        (slope, target - inner @ mean),
+        (0.5 * slope * std * noise, -0.5 * std**2 * inner.diagonal()),
+    ):
+        assert ((part.mean(0) - exact).abs() < 5 * part.std(0) / 50_000**0.5).all()
+    # an antithetic pair: by the mean nothing of the noise is left
+    mirrored = target - (mean - std * noise) @ inner
+    torch.testing.assert_close((slope + mirrored) / 2, (target - inner @ mean).expand_as(slope))
+
+
+def test_noise_that_holds_the_mean_leaves_no_gradient():
+    """ε = (z − μ) / σ from a z drawn before: the same numbers, and both paths cancel."""
+    mean, drawn = torch.zeros(3, requires_grad=True), torch.randn(3)
+    cheat = mean + 1.0 * ((drawn - mean) / 1.0)
+    assert torch.autograd.grad(cheat.sum(), mean)[0].abs().max() == 0
+
+
+def test_signal_to_noise_is_that_of_the_normal_they_come_from(gen):
+    """Mean (3, 4), sum of variances 50: 25 / 50; a mean of 0 gives 0 on average, not more."""
+    draws = torch.randn(200, 2_000, 2, generator=gen(0), dtype=torch.float64)  # [R, B, n]
+    estimates = torch.tensor([3.0, 4.0]) + 5 * draws
+    for found in (
+        squared_signal_to_noise(estimates),
+        squared_signal_to_noise(estimates, estimates / 5 + torch.tensor([2.4, 3.2])),
+    ):
+        assert abs(found.mean() - 0.5) < 5 * found.std() / 2_000**0.5 + 0.003
+    nothing = squared_signal_to_noise(5 * draws)
+    assert abs(nothing.mean()) < 5 * nothing.std() / 2_000**0.5
+    with pytest.raises(ValueError, match="at least 2 estimates"):
+        squared_signal_to_noise(estimates[:1])
+
+
+STORED = json.loads((ROOT / "benchmarks" / "gradients.json").read_text(encoding="utf-8"))
+
+
+def test_stored_runs_are_those_of_the_script():
+    text = (ROOT / "benchmarks" / "gradients.py").read_text(encoding="utf-8")
+    sizes = {"variance": (2, 10, 20, 50), "signal": (2, 10), "training": (2, 20)}
+    assert f"SIZES = {sizes}".replace("'", '"') in text
+    for part, latents in sizes.items():
+        found = STORED[part]
+        assert found["command"] == f"python benchmarks/gradients.py --part {part}"
+        assert list(found["by_latent"]) == [str(latent) for latent in latents]
+        assert all(len(runs) == len(found["seeds"]) >= 3 for runs in found["by_latent"].values())
+
+
+def test_what_chapter_8_says_of_stored_variances_holds():
+    """About 6 times at Z = 2, about 35 at Z = 50 after ten epochs, and rising in between."""
+    means = [
+        np.mean([run["after 10 epochs"]["ratio_by_digit"] for run in runs])
+        for runs in STORED["variance"]["by_latent"].values()
+    ]
+    assert 5 < means[0] < 6.5 and 33 < means[3] < 38 and sorted(means) == means
+
+
+def test_what_chapter_8_says_of_stored_training_holds():
+    """At Z = 2 no difference after eight epochs, at Z = 20 half as many again; none: far behind."""
+    ways = ("pathwise", "score_function", "no_baseline")
+    small, large = (
+        np.array([[run[way]["elbo"] for run in runs] for way in ways])
+        for runs in STORED["training"]["by_latent"].values()
+    )  # [way, seed, epoch]
+    lead = (small[0] - small[1])[:, 7]
+    assert abs(lead.mean()) < 2 * lead.std(ddof=1) / len(lead) ** 0.5
+    assert (large[0] > large[1]).all()
+    arrival = (large[1] >= large[0][:, 7:8]).argmax(1) + 1
+    assert 11.5 < arrival.mean() < 12.8
+    for found in (small, large):
+        assert (found[2] < found[1])[:, 1:].all() and (found[1] - found[2])[:, 1:].mean() > 20
+        assert (np.diff(found[2], axis=1) < -100).any()  # falls back by hundreds of nats
+    cost = [
+        [run[way]["processor_seconds_an_epoch"] for run in STORED["training"]["by_latent"]["20"]]
+        for way in ways[:2]
+    ]
+    assert np.mean(cost[0]) < 1.05 * np.mean(cost[1])
+
+
+def test_what_chapter_8_says_of_stored_signal_holds():
+    """The average grows like √K; plain near a sixteenth at Z = 2, about half at Z = 10."""
+
+    def ratios(latent, way):
+        runs = STORED["signal"]["by_latent"][latent]
+        found = np.concatenate([[run[count][way] for count in run] for run in runs], 1)
+        return np.sqrt(np.clip(found, 0, None))  # [K, digits]
+
+    for latent in ("2", "10"):
+        plain, doubly, average = (ratios(latent, way) for way in ("plain", "doubly", "elbo"))
+        assert plain.shape == (9, 30)
+        assert (np.median(doubly, 1) > np.median(plain, 1)).all()
+        assert abs(np.median(average[-1] / average[0]) - 16) < 0.5
+        assert np.median(average[-1]) > np.median(doubly[-1]) > np.median(plain[-1])
+        fall, gain = np.median(plain[-1] / plain[0]), np.median(doubly[-1] / doubly[0])
+        assert (1 / 16 < fall < 0.12) if latent == "2" else (0.5 < fall < 0.65 and gain < 0.75)
+    count = ratios("2", "effective")[-1] ** 2
+    doubly = ratios("2", "doubly")
+    many, ratio = count > np.median(count), doubly[-1] / doubly[0]
+    assert np.median(ratio[many]) > 5 > 1 > np.median(ratio[~many])
+    assert (ratios("10", "effective")[-1] ** 2).max() < 20

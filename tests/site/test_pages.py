@@ -81,7 +81,6 @@ LIVE = {
     "book/training_pipeline": 1,
     "book/reparameterization": 1,
     "book/linear_decoder": 1,
-    "book/gradient_estimators": 1,
     "book/evaluation": 1,
 }
 every_page = pytest.mark.parametrize(
