@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vae_core.data import expect
 from vae_core.distributions import DiagonalGaussian, reparameterize
@@ -71,7 +72,8 @@ def weight_gradients(
     z = reparameterize(mean, std, noise).requires_grad_()
     fixed = DiagonalGaussian(mean, q.log_var.detach())
     with torch.enable_grad():
-        log_weight = log_joint(z) - fixed.log_prob(z)
+        density: Distribution = fixed
+        log_weight = log_joint(z) - density.log_prob(z)
         (slope,) = torch.autograd.grad(log_weight.sum(), z)
     path = torch.cat([slope, 0.5 * slope * std * noise], -1)
     return WeightGradients(log_weight.detach(), path, _score(fixed, noise))
