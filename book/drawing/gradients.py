@@ -18,7 +18,7 @@ def plot_added_constant(constants: Tensor, curves: Mapping[str, Tensor], lowest:
     Args:
         constants: `[n]`, in nats.
         curves: name of an estimator → variance of one draw, `[n]`, the pathwise one's as unit.
-        lowest: the constant at which the first curve is lowest.
+        lowest: the constant at which the estimator without a baseline is least noisy.
     """
     figure, ax = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
     for (name, values), (color, line) in with_styles(curves, LINES):
