@@ -32,7 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from speed import HERE, processor
+from timing import HERE, processor
 
 from vae_core import VAE, DiagonalGaussian, Settings, binarize, elbo, fit, gaussian_kl, load_digits
 

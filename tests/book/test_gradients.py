@@ -1,5 +1,6 @@
 """Both estimators against quadrature and finite differences; the variance against torch.func."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -340,15 +341,20 @@ def test_signal_to_noise_is_that_of_the_normal_they_come_from(gen):
 STORED = json.loads((ROOT / "benchmarks" / "gradients.json").read_text(encoding="utf-8"))
 
 
-def test_stored_runs_are_those_of_the_script():
-    text = (ROOT / "benchmarks" / "gradients.py").read_text(encoding="utf-8")
-    sizes = {"variance": (2, 10, 20, 50), "signal": (2, 10), "training": (2, 20)}
-    assert f"SIZES = {sizes}".replace("'", '"') in text
-    for part, latents in sizes.items():
-        found = STORED[part]
+def test_stored_runs_are_those_of_the_script(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    path = ROOT / "benchmarks" / "gradients.py"
+    spec = importlib.util.spec_from_file_location("gradients_benchmark", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert list(STORED) == list(script.PARTS)
+    for part, found in STORED.items():
         assert found["command"] == f"python benchmarks/gradients.py --part {part}"
-        assert list(found["by_latent"]) == [str(latent) for latent in latents]
-        assert all(len(runs) == len(found["seeds"]) >= 3 for runs in found["by_latent"].values())
+        assert list(found["by_latent"]) == [str(latent) for latent in script.SIZES[part]]
+        assert found["seeds"] == list(script.SEEDS[part]) and len(found["seeds"]) >= 3
+        assert {len(runs) for runs in found["by_latent"].values()} == {len(found["seeds"])}
+    for runs in STORED["signal"]["by_latent"].values():
+        assert all(list(run) == [str(count) for count in script.COUNTS] for run in runs)
 
 
 def test_what_chapter_8_says_of_stored_variances_holds():
