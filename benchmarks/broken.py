@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from speed import cores, processor
+from timing import cores, processor
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "book"))

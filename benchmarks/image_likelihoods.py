@@ -17,6 +17,7 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -26,8 +27,11 @@ from torch import nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional as F
 
-from deeper import pixels
 from vae_core import VAE, elbo, gaussian_kl, importance_log_likelihood, load_digits
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))
+
+from deeper import pixels
 
 RESULTS = Path(__file__).resolve().with_suffix(".json")
 EPOCHS = (6, 30, 100)  # the last for seed 0 alone

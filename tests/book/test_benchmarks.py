@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import random
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,6 +35,16 @@ def load(name):
     finally:
         sys.path.remove(str(FOLDER))
     return module
+
+
+SCRIPTS = [path for path in sorted(FOLDER.glob("*.py")) if path.stem != "timing"]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_starts(path):
+    """In a process of its own: here, tests have put the book's folder on the path."""
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "usage" in done.stdout
 
 
 likelihood, speed, scaling = load("likelihood"), load("speed"), load("scaling")
