@@ -1,12 +1,30 @@
 """What more than one test file needs."""
 
+import importlib.util
+import sys
 from dataclasses import fields
 from functools import cache
+from pathlib import Path
 
 import torch
 
 from deeper import add_pixel_noise
 from vae_core import VAE, Settings, binarize, fit, load_digits
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load(path):
+    """The script at `path`, from the root, without .py; it finds its neighbours as when run."""
+    path = (ROOT / path).with_suffix(".py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
 
 
 def tiny(likelihood, gen, latent=2, hidden=(3,), pixels=4, spread=None):

@@ -1,7 +1,6 @@
 """The stored results: made by the code that is here, on digits that no model was trained on."""
 
 import hashlib
-import importlib.util
 import json
 import random
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import load
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -25,18 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 
 
-def load(name):
-    """A script of the folder, which finds its neighbours as it does when it is run."""
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
-
-
 SCRIPTS = [path for path in sorted(FOLDER.glob("*.py")) if path.stem != "timing"]
 
 
@@ -47,7 +35,8 @@ def test_every_script_starts(path):
     assert done.returncode == 0 and "usage" in done.stdout
 
 
-likelihood, speed, scaling = load("likelihood"), load("speed"), load("scaling")
+likelihood = load("benchmarks/likelihood")
+speed, scaling = load("benchmarks/speed"), load("benchmarks/scaling")
 timing = speed.timing
 ROWS = json.loads((FOLDER / "likelihood.json").read_text(encoding="utf-8"))
 NAMES = [f"{row['goal']}-{row['seed']}" for row in ROWS]

@@ -1,12 +1,11 @@
 """The stored bounds of chapter 6: the scripts' settings, and what the page says of them."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import load
 
 from vae_core import binarize, decompose_on_grid, load_digits, load_pretrained
 
@@ -14,31 +13,19 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 
 
-def load(name):
-    """A script of the folder, which finds its neighbours as it does when it is run."""
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-    return module
-
-
-likelihood = load("likelihood")
+likelihood = load("benchmarks/likelihood")
 
 
 @pytest.mark.parametrize("name", ["annealing", "brackets", "counterfactual"])
 def test_stored_bounds_are_of_the_settings_that_the_script_has(name):
     stored = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    assert stored["settings"] == load(name).SETTINGS
+    assert stored["settings"] == load(f"benchmarks/{name}").SETTINGS
     assert stored["command"].startswith(f"python benchmarks/{name}.py")
 
 
 def test_annealed_bounds_are_there_for_every_model_and_set():
     stored = json.loads((FOLDER / "annealing.json").read_text(encoding="utf-8"))
-    script, rows = load("annealing"), stored["rows"]
+    script, rows = load("benchmarks/annealing"), stored["rows"]
     assert stored["test_binarisation"] == script.TEST_SEED == likelihood.TEST_SEED
     there = {(row["model"], row["set"]) for row in rows}
     assert there == {(model, kind) for model in script.MODELS for kind in ("real", "drawn")}
@@ -52,7 +39,7 @@ def test_annealed_bounds_are_there_for_every_model_and_set():
 @pytest.mark.slow
 def test_the_exact_objective_is_log_p_of_x(gen):
     """Shifted grids agree with the two rules; the bound is below."""
-    script, model = load("counterfactual"), load_pretrained().model
+    script, model = load("benchmarks/counterfactual"), load_pretrained().model
     x = binarize(load_digits("test").images[::50], gen(0))
     with torch.no_grad():
         exact = decompose_on_grid(model, x).log_likelihood

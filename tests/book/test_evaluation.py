@@ -1,13 +1,12 @@
 """Over-fitting, binarisation and published rows: what the page on evaluation reads."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import load
 
 from vae_core import VAE, Digits, binarize, elbo, importance_log_likelihood
 
@@ -15,16 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sys.path.append(str(FOLDER))  # as for a script there: one imports another
-overfitting, binarisation = load("overfitting"), load("binarisation")
-sys.path.remove(str(FOLDER))
+overfitting, binarisation = load("benchmarks/overfitting"), load("benchmarks/binarisation")
 ROWS = json.loads((FOLDER / "likelihood.json").read_text(encoding="utf-8"))
 NAMES = [f"{row['goal']}-{row['seed']}" for row in ROWS]
 

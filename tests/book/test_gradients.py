@@ -1,13 +1,12 @@
 """Both estimators against quadrature and finite differences; the variance against torch.func."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import tiny
+from helpers import load, tiny
 from torch import nn
 
 from deeper import (
@@ -341,12 +340,8 @@ def test_signal_to_noise_is_that_of_the_normal_they_come_from(gen):
 STORED = json.loads((ROOT / "benchmarks" / "gradients.json").read_text(encoding="utf-8"))
 
 
-def test_stored_runs_are_those_of_the_script(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    path = ROOT / "benchmarks" / "gradients.py"
-    spec = importlib.util.spec_from_file_location("gradients_benchmark", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_stored_runs_are_those_of_the_script():
+    script = load("benchmarks/gradients")
     assert list(STORED) == list(script.PARTS)
     for part, found in STORED.items():
         assert found["command"] == f"python benchmarks/gradients.py --part {part}"

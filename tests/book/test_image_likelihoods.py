@@ -1,12 +1,12 @@
 """What chapter 7 says of its stored runs holds in `benchmarks/image_likelihoods.json`."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from helpers import load
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = json.loads((ROOT / "benchmarks" / "image_likelihoods.json").read_text(encoding="utf-8"))
@@ -15,11 +15,7 @@ TRAININGS = ("raw", "density", "floor", "logit", "8-bit")
 
 
 def benchmark():
-    path = ROOT / "benchmarks" / "image_likelihoods.py"
-    spec = importlib.util.spec_from_file_location("image_likelihoods", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("benchmarks/image_likelihoods")
 
 
 def of(part, *keys):

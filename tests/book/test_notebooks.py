@@ -2,12 +2,12 @@
 
 import ast
 import configparser
-import importlib.util
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from helpers import load
 from lengths import LIMITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,9 +29,7 @@ CLAIMS = {  # the claims of the post, and the chapters that may hold their cell
     "P12": ["reparameterization"],
 }
 
-spec = importlib.util.spec_from_file_location("store", BOOK / "_tools" / "store.py")
-store = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(store)
+store = load("book/_tools/store")
 
 
 def code_cells(path):

@@ -1,11 +1,11 @@
 """The pages about the package: the picture shows the imports, and the code on the page runs."""
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+from helpers import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,9 +50,7 @@ def test_the_picture_shows_the_imports():
 def test_the_code_on_the_package_page_runs(tmp_path, monkeypatch):
     page = (ROOT / "book/api.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
-    spec = importlib.util.spec_from_file_location("own_models", ROOT / "tests/core/own_models.py")
-    own_models = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(own_models)
+    own_models = load("tests/core/own_models")
     monkeypatch.chdir(tmp_path)
     names = dict(vars(own_models))
     exec(code.replace("epochs=30", "epochs=2").replace("samples=1000", "samples=20"), names)

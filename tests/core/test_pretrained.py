@@ -1,6 +1,5 @@
 """The shipped models have fixed weights, say where they came from, and can be made again."""
 
-import importlib.util
 import json
 import math
 import shutil
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import Interrupt
+from helpers import Interrupt, load
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.special import log_ndtr
 
@@ -26,15 +25,8 @@ from vae_core import (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pretrain = load(ROOT / "book" / "_tools" / "pretrain.py")
-likelihood = load(ROOT / "benchmarks" / "likelihood.py")
+pretrain = load("book/_tools/pretrain")
+likelihood = load("benchmarks/likelihood")
 MADE_HERE = pretrain.RECIPES.keys()
 KINDS = {
     "bernoulli": {"latent": 2, "hidden": (100,), "likelihood": "bernoulli"},

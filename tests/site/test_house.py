@@ -1,25 +1,18 @@
 """What the build adds to Sphinx, and the scripts that store and reseed chapters."""
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import load
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-git_remote = load(BOOK / "_ext" / "git_remote.py")
-store = load(BOOK / "_tools" / "store.py")
-seeds = load(BOOK / "_tools" / "seeds.py")
+git_remote = load("book/_ext/git_remote")
+store = load("book/_tools/store")
+seeds = load("book/_tools/seeds")
 
 
 @pytest.mark.parametrize(
