@@ -17,16 +17,13 @@ its gradient.
     python benchmarks/annealing.py --models two-2 --sets drawn    one part; the others are kept
 """
 
-import argparse
 import json
-import os
-import platform
 import sys
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
+from record import arguments, circumstances
 from safetensors.torch import load_file
 
 from vae_core import VAE, binarize, elbo, importance_log_likelihood, load_mnist, load_pretrained
@@ -142,12 +139,7 @@ def run(name, kind, root):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)"
-    )
+    parser = arguments(__doc__, root=True)
     parser.add_argument("--models", choices=MODELS, nargs="+", default=MODELS)
     parser.add_argument("--sets", choices=("real", "drawn"), nargs="+", default=("real", "drawn"))
     given = parser.parse_args()
@@ -160,13 +152,7 @@ def main():
                 "command": "python benchmarks/annealing.py --root FOLDER",
                 "settings": SETTINGS,
                 "test_binarisation": TEST_SEED,
-                "versions": {
-                    "torch": torch.__version__.split("+")[0],
-                    "python": platform.python_version(),
-                },
-                "cores": os.cpu_count(),
-                "threads": torch.get_num_threads(),
-                "date": date.today().isoformat(),
+                **circumstances(),
                 "rows": [rows[key] for key in sorted(rows)],
             }
             RESULTS.write_text(json.dumps(result) + "\n", encoding="utf-8")

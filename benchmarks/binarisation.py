@@ -18,11 +18,9 @@ core; what is finished is kept in the folder --work, and is not done again.
     python benchmarks/binarisation.py --root FOLDER    FOLDER holds MNIST as torchvision keeps it
 """
 
-import argparse
 import json
 from pathlib import Path
 
-import torch
 from overfitting import (
     DIGITS,
     DRAWS,
@@ -31,7 +29,6 @@ from overfitting import (
     TRAIN_SEED,
     Scores,
     average,
-    circumstances,
     cpu_seconds,
     keep,
     kept,
@@ -42,6 +39,7 @@ from overfitting import (
     seeded,
     split,
 )
+from record import arguments, circumstances
 from torch import Tensor
 
 from vae_core import VAE, Settings, binarize, fit, load_mnist
@@ -123,12 +121,7 @@ def summarize(runs: dict[str, dict[int, dict[str, Scores]]]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)"
-    )
+    parser = arguments(__doc__, root=True)
     parser.add_argument("--download", action="store_true", help="fetch MNIST to that folder first")
     parser.add_argument(
         "--work", type=Path, default=Path("data/binarisation"), help="folder of what is finished"
@@ -149,7 +142,6 @@ def main() -> None:
         "digits": {"trained on": 50_000, "scored": DIGITS},
         "samples": SAMPLES,
         "draws_of_elbo": DRAWS,
-        "threads": torch.get_num_threads(),
         **summarize(runs),
         **circumstances(),
     }

@@ -21,17 +21,14 @@ digits have taken the place of every eighth. The third term of either is the gri
     python benchmarks/brackets.py --parts 1        one of them; the others are kept
 """
 
-import argparse
 import copy
 import json
-import os
-import platform
 import sys
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
+from record import arguments, circumstances
 from torch.distributions import kl_divergence
 
 from vae_core import (
@@ -203,9 +200,7 @@ def run(seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parts = ("plane", "0", "1")
     parser.add_argument("--parts", choices=parts, nargs="+", default=parts)
     given = parser.parse_args()
@@ -220,13 +215,7 @@ def main():
         result = {
             "command": "python benchmarks/brackets.py",
             "settings": SETTINGS,
-            "versions": {
-                "torch": torch.__version__.split("+")[0],
-                "python": platform.python_version(),
-            },
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "date": date.today().isoformat(),
+            **circumstances(),
             "plane": on_plane,
             "rows": [rows[key] for key in sorted(rows)],
         }

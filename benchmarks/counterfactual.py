@@ -15,17 +15,14 @@ a hundredth of a nat.
     python benchmarks/counterfactual.py --objectives elbo evidence    two of the four
 """
 
-import argparse
 import copy
 import json
 import math
-import os
-import platform
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
+from record import arguments, circumstances
 
 from vae_core import (
     VAE,
@@ -138,9 +135,7 @@ def run(seed, names):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--objectives", choices=OBJECTIVES, nargs="+", default=list(OBJECTIVES))
     given = parser.parse_args()
@@ -151,13 +146,7 @@ def main():
         result = {
             "command": "python benchmarks/counterfactual.py",
             "settings": SETTINGS,
-            "versions": {
-                "torch": torch.__version__.split("+")[0],
-                "python": platform.python_version(),
-            },
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "date": date.today().isoformat(),
+            **circumstances(),
             "rows": [rows[key] for key in sorted(rows)],
         }
         RESULTS.write_text(json.dumps(result) + "\n", encoding="utf-8")

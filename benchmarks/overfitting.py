@@ -21,15 +21,13 @@ on one core; what is finished is kept in the folder --work, and is not done agai
     python benchmarks/overfitting.py --root FOLDER    FOLDER holds MNIST as torchvision keeps it
 """
 
-import argparse
 import json
-import platform
 import resource
-from datetime import date
 from itertools import combinations
 from pathlib import Path
 
 import torch
+from record import arguments, circumstances
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -156,12 +154,6 @@ def cpu_seconds() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
-def circumstances() -> dict:
-    """When, and with what."""
-    versions = {"torch": torch.__version__.split("+")[0], "python": platform.python_version()}
-    return {"date": date.today().isoformat(), "versions": versions}
-
-
 def relative(part: Scores, control: Scores) -> Scores:
     """The scores less those of a control, digit by digit."""
     return {name: part[name] - control[name] for name in part}
@@ -185,12 +177,7 @@ def summarize(models: dict[str, dict[str, Scores]], control: dict[str, Scores], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--root", type=Path, default=Path("data"), help="folder of MNIST (default: data)"
-    )
+    parser = arguments(__doc__, root=True)
     parser.add_argument("--download", action="store_true", help="fetch MNIST to that folder first")
     parser.add_argument(
         "--work", type=Path, default=Path("data/overfitting"), help="folder of what is finished"

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks"
 
 
-SCRIPTS = [path for path in sorted(FOLDER.glob("*.py")) if path.stem != "timing"]
+SCRIPTS = [path for path in sorted(FOLDER.glob("*.py")) if path.stem not in ("timing", "record")]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
