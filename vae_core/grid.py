@@ -112,10 +112,11 @@ def decompose_on_grid(
     reconstruction term; the second, with a larger box, another step and a shift, normalises the
     posterior and gives the KL to it. The KL to the prior is in closed form where torch knows one,
     else from the first rule. So the residual tells how far the rules disagree. Images for which it,
-    or the difference of the two log p(x), exceeds the tolerance (nats) are done again with half the
-    step, or with a larger box where mass lies near its edge, on at most `max_points`. A mode of the
-    posterior much narrower than the first step, or beyond both boxes with a gap before it, is seen
-    by neither; the residual does not tell. Always in float64. Chapter 6, equation (grid).
+    the difference of the two log p(x), or log p(x) times what a rule misses of q's mass exceeds the
+    tolerance (nats) are done again with half the step, or with a larger box where mass lies near
+    its edge, on at most `max_points`. A mode of the posterior much narrower than the first step, or
+    beyond both boxes with a gap before it, is seen by neither; the residual does not tell. Always
+    in float64. Chapter 6, equation (grid).
 
     Raises:
         ValueError: Z > 2, bad images, a q of another shape, a decoder that gives NaN, or an image
@@ -151,9 +152,9 @@ def decompose_on_grid(
         own_kl = one[4] - one[6] if kl_prior is None else kl_prior[rows]
         terms = Decomposition(one[0], one[5] - one[6], own_kl, two[4] - two[5] + two[0])
         result[:, rows] = torch.stack(terms)
-        errors = (
-            torch.stack([terms.residual, two[0] - one[0], one[3] - 1, two[3] - 1]).abs().amax(0)
-        )
+        # what a rule misses of q's mass, it misses of an average of log p(x, z), hundreds of nats
+        missed = [(sums[3] - 1) * sums[0].abs().clamp(min=1) for sums in (one, two)]
+        errors = torch.stack([terms.residual, two[0] - one[0], *missed]).abs().amax(0)
         # log p(x, z) is hundreds of nats where q has little mass, of which less may be outside
         cut = (
             (one[1] > tolerance)
