@@ -359,6 +359,13 @@ def test_what_chapter_8_says_of_stored_variances_holds():
         for runs in STORED["variance"]["by_latent"].values()
     ]
     assert 5 < means[0] < 6.5 and 33 < means[3] < 38 and sorted(means) == means
+    digits = [
+        len(run[stage]["ratio_by_digit"])
+        for runs in STORED["variance"]["by_latent"].values()
+        for run in runs
+        for stage in run
+    ]
+    assert set(digits) == {20}
 
 
 def test_what_chapter_8_says_of_stored_training_holds():
@@ -375,7 +382,11 @@ def test_what_chapter_8_says_of_stored_training_holds():
     assert 11.5 < arrival.mean() < 12.8
     for found in (small, large):
         assert (found[2] < found[1])[:, 1:].all() and (found[1] - found[2])[:, 1:].mean() > 20
-        assert (np.diff(found[2], axis=1) < -100).any()  # falls back by hundreds of nats
+        assert (found[2] < found[:2])[..., -1].all()  # at the end behind both, in every run
+        assert (np.diff(found[2], axis=1) < -100).any()
+    falls = [-np.diff(run).min() for found in (small, large) for run in found[2]]
+    assert [fall > 155 for fall in sorted(falls)] == [False] * 5 + [True] * 3
+    assert 265 < max(falls) < 275
     cost = [
         [run[way]["processor_seconds_an_epoch"] for run in STORED["training"]["by_latent"]["20"]]
         for way in ways[:2]
@@ -395,6 +406,7 @@ def test_what_chapter_8_says_of_stored_signal_holds():
         plain, doubly, average = (ratios(latent, way) for way in ("plain", "doubly", "elbo"))
         assert plain.shape == (9, 30)
         assert (np.median(doubly, 1) > np.median(plain, 1)).all()
+        assert (doubly > plain).all() == (latent == "10")  # at Z = 2 not for each digit
         assert abs(np.median(average[-1] / average[0]) - 16) < 0.5
         assert np.median(average[-1]) > np.median(doubly[-1]) > np.median(plain[-1])
         fall, gain = np.median(plain[-1] / plain[0]), np.median(doubly[-1] / doubly[0])
