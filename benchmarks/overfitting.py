@@ -9,9 +9,14 @@ the importance-weighted bound L_K on log p(x), K = 50. From them:
   (L_K − ELBO, which is the third term as far as L_K shows it), with the standard error of a
   difference of two means of different digits;
 - the same relative to a control, a smaller model that saw neither the ones nor the others: each
-  score less the control's of the same digit. That takes out how hard the digits are;
+  score less the control's of the same digit. That takes out how hard the digits are. Where the
+  control's scores differ more from digit to digit than the model's, it takes out too much: so the
+  decoder's loss also less the control's L_K times the slope of the model's L_K on the control's;
+- how the first 2,000 digits of each set split, by L_K here and by K = 500 of likelihood.json, which
+  has the same digits in the same pixels: what L_K leaves out is counted as the decoder's;
 - the differences of two models on the same test digits, paired: mean and standard error of the
-  digit-by-digit difference, and of the mean of each goal over its seeds;
+  digit-by-digit difference, and of the mean of each goal over its seeds, and of each model and the
+  control;
 - L_K and L_K − ELBO on the test digits of each class.
 
 The control is the mean over the models that binarisation.py trained with dynamic binarisation: run
@@ -159,6 +164,34 @@ def relative(part: Scores, control: Scores) -> Scores:
     return {name: part[name] - control[name] for name in part}
 
 
+def slope(model: list[Tensor], control: list[Tensor]) -> float:
+    """Of a model's scores on a control's of the same digits, within each set of digits."""
+    a, b = (torch.cat([part - part.mean() for part in scores]) for scores in (model, control))
+    return (a @ b / (b @ b)).item()
+
+
+def by_slope(model: dict[str, Scores], control: dict[str, Scores]) -> dict:
+    """What the decoder loses relative to the slope on the control, times the control's score."""
+    ours, theirs = (
+        [part[x]["log_likelihood"] for x in ("seen", "test")] for part in (model, control)
+    )
+    times = slope(ours, theirs)
+    seen, unseen = (a - times * b for a, b in zip(ours, theirs, strict=True))
+    return {"slope": times, "decoder": lost(seen, unseen)}
+
+
+def by_samples(model: dict[str, Scores], row: dict, digits: int = 2000) -> dict:
+    """How the loss on the first digits splits, by L_K here and by that of a row's first_2000."""
+    first = {x: {name: v[:digits] for name, v in model[x].items()} for x in ("seen", "test")}
+    here = {who: value[0] for who, value in split(first["seen"], first["test"]).items()}
+    train, test = row["train"], row["test"]
+    there = {"decoder": test["nll"] - train["nll"], "elbo": train["elbo"] - test["elbo"]}
+    return {
+        str(SAMPLES): here,
+        str(row["samples"]): there | {"encoder": there["elbo"] - there["decoder"]},
+    }
+
+
 def summarize(models: dict[str, dict[str, Scores]], control: dict[str, Scores], labels: Tensor):
     """All that is stored, from the scores of each model on `seen` and `test`, and a control's."""
     tested = {name: parts["test"] for name, parts in models.items()}
@@ -171,7 +204,13 @@ def summarize(models: dict[str, dict[str, Scores]], control: dict[str, Scores], 
             name: split(*(relative(parts[x], control[x]) for x in ("seen", "test")))
             for name, parts in models.items()
         },
+        "lost_relative_to_the_slope_on_the_control": {
+            name: by_slope(parts, control) for name, parts in models.items()
+        },
         "paired_on_test_digits": compare(tested),
+        "paired_with_the_control": {
+            name: paired(part, control["test"]) for name, part in tested.items()
+        },
         "test_digits_by_class": {name: by_class(part, labels) for name, part in tested.items()},
     }
 
@@ -191,7 +230,7 @@ def main() -> None:
         "test": binarize(grey, seeded(TEST_SEED)),
         "seen": binarize(load_mnist(given.root, "train").images[:DIGITS], seeded(TRAIN_SEED)),
     }
-    models = {}
+    models, first = {}, {}
     for row in json.loads((HERE / "likelihood.json").read_text(encoding="utf-8")):
         path = given.work / f"{row['goal']}-{row['seed']}.safetensors"
         if not path.exists():
@@ -199,6 +238,7 @@ def main() -> None:
             keep(path, {name: score(model, x) for name, x in scored.items()})
             print(f"{path}: {cpu_seconds():.0f} s of CPU", flush=True)
         models[path.stem] = kept(path)
+        first[path.stem] = by_samples(models[path.stem], row["first_2000"])
     controls = [kept(path) for path in sorted(given.control.glob("dynamic-*.safetensors"))]
     if not controls:
         parser.exit(1, f"no control in {given.control}: run binarisation.py first\n")
@@ -214,6 +254,7 @@ def main() -> None:
         "binarisation_seeds": {"seen": TRAIN_SEED, "test": TEST_SEED},
         "controls": len(controls),
         **summarize(models, control, labels),
+        "first_2000": first,
         **circumstances(),
     }
     RESULTS.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
