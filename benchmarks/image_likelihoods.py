@@ -7,9 +7,10 @@ looked at once for each entry. Values are in nats per test digit, as [mean, stan
     python benchmarks/image_likelihoods.py PART --seed 0     train, measure, store under PART/seed
 
 The parts: `matrix` (five trainings, scored in three ways after 6, 30 and 100 epochs, and what a
-classifier sees in their samples), `sigma` (a Gaussian with one
-fixed σ), `heads` (what the encoder's second half stands for), `collapse` (three situations, two
-cures). `--only NAME ...` runs a part of a part. Every part was run for seeds 0, 1 and 2.
+classifier sees in their samples), `sigma` (a Gaussian with one σ, fixed or learned), `heads` (what
+the encoder's second half stands for), `collapse` (three situations, two cures), `longer` (one of
+these situations for up to 90 epochs). `--only NAME ...` runs a part of a part. Every part was run
+for seeds 0, 1 and 2.
 """
 
 import argparse
@@ -94,6 +95,15 @@ def scores(model, name, draws=3):
     return pixels.Scores(*means), kl
 
 
+def change(before, after):
+    """What the same digits' nats gained on the open ruler: mean, median, and share that gained."""
+    gain = after.opened - before.opened
+    return {
+        "mean": summary(gain), "median": gain.median().item(),
+        "better": summary(gain > 0),
+    }  # fmt: skip
+
+
 def drawn(p, name):
     """Images that the model draws, given codes: 8 bits."""
     y = Normal(p.loc, floored(p) if name == "floor" else p.scale).sample()
@@ -152,7 +162,7 @@ def matrix(seed, only):
             q = model.encode(x)
             return first(model.decode(q.rsample()), x) - gaussian_kl(q.mean, q.log_var)
 
-        start = time.process_time()
+        start, before = time.process_time(), None
         for epoch in epochs_of(model, bound, EPOCHS[1 if seed else 2]):
             if epoch not in EPOCHS:
                 continue
@@ -170,6 +180,9 @@ def matrix(seed, only):
                     "prior": recognised(net, drawn(prior, name)),
                     "narrowest": p.scale.min().item(), "cpu_seconds": seconds,
                 }  # fmt: skip
+                if before is not None:
+                    found[name][str(epoch)]["change"] = change(before, three)
+                before = three
                 torch.save(three, SCRATCH / f"{name}-{seed}-{epoch}-scores.pt")
     return found
 
@@ -189,14 +202,17 @@ def energy(images):
 def sigma(seed, only):
     """A Gaussian with one σ for all pixels, fixed, or learned as one number.
 
-    The one that learned its σ is also `rescored`: the same codes and means, another σ, by density
-    and by open bins.
+    The one that learned its σ is also `rescored`: the same codes and means, another σ (`own`: the
+    one that it learned, `rms`: its root mean squared error), by density and by open bins, these on
+    black pixels and on the others as well. The last, `end`, is fixed where the learned one ended.
     """
     net, found, real = classifier(), {}, energy(TEST.images).mean()
-    for std in (*SIGMAS, None):
-        name = "learned" if std is None else f"{std:.3g}"
+    black = TEST.images == 0
+    for name in (*(f"{std:.3g}" for std in SIGMAS), "learned", "end"):
         if only and name not in only:
             continue
+        fixed = dict(zip((f"{std:.3g}" for std in SIGMAS), SIGMAS, strict=True))
+        std = found["learned"]["sigma"] if name == "end" else fixed.get(name)
         torch.manual_seed(seed)
         model = VAE.mlp(20, (256,))
         log_std = nn.Parameter(torch.tensor(-1.0), requires_grad=std is None)
@@ -208,8 +224,9 @@ def sigma(seed, only):
             scale = model.log_std.exp() if std is None else torch.tensor(std)
             return Normal(loc, scale).log_prob(x).sum(1) - gaussian_kl(q.mean, q.log_var)
 
-        for _epoch in epochs_of(model, bound, 30):
-            pass
+        path = {}
+        for epoch in epochs_of(model, bound, 30):
+            path[str(epoch)] = log_std.exp().item()
         with torch.no_grad():
             scale = model.log_std.exp().item() if std is None else std
             q = model.encode(TEST.images)
@@ -229,12 +246,24 @@ def sigma(seed, only):
                 "prior": recognised(net, prior.clamp(0, 1)),
             }  # fmt: skip
             if std is None:
-                found[name]["rescored"] = {}
-                for other in (*SIGMAS, scale):
-                    two = pixels.score(loc, torch.full_like(loc, other), TEST.images)
-                    key = "own" if other == scale else f"{other:.3g}"
+                error = (loc - TEST.images) ** 2
+                found[name] |= {
+                    "path": {epoch: path[epoch] for epoch in ("10", "20", "30")}, "rescored": {},
+                    "rms_black": error[black].mean().sqrt().item(),
+                    "rms_others": error[~black].mean().sqrt().item(),
+                }  # fmt: skip
+                for key, other in {**fixed, "own": scale, "rms": found[name]["rms"]}.items():
+                    each, x = loc.reshape(-1, 1), TEST.images.reshape(-1, 1)
+                    two = pixels.score(each, torch.full_like(each, other), x)
+                    two = [part.view_as(loc) for part in two]  # a value for each pixel
+                    density, opened = two[0], two[2]
                     found[name]["rescored"][key] = {
-                        "density": summary(two.density - kl), "opened": summary(two.opened - kl),
+                        "density": summary(density.sum(1) - kl),
+                        "opened": summary(opened.sum(1) - kl),
+                        "black": summary((opened * black).sum(1)),
+                        "others": summary((opened * ~black).sum(1)),
+                        "density_black": summary((density * black).sum(1)),
+                        "density_others": summary((density * ~black).sum(1)),
                     }  # fmt: skip
     return found
 
@@ -303,6 +332,25 @@ SITUATIONS = {  # hidden layers, weight of the KL, epochs
 FREE = 0.25  # nats for each of 20 numbers of a code
 
 
+def charged(cure, weight):
+    """The ELBO of black-and-white images with a weight and a cure."""
+
+    def bound(model, grey, done):
+        first, kl = terms(model, torch.bernoulli(grey), "log variance")
+        if cure == "warm-up":
+            return first - weight * min(1.0, 2 * done) * kl.sum(1)
+        if cure == "free bits":
+            return first - weight * kl.mean(0).clamp(min=FREE).sum()
+        return first - weight * kl.sum(1)
+
+    return bound
+
+
+def active(model):
+    """How many numbers of a code have a mean that varies over images."""
+    return int((model.encode(torch.bernoulli(TRAIN.images)).mean.var(0) > 0.01).sum())
+
+
 def collapse(seed, only):
     """The ELBO; its KL warmed up over half the steps; its KL free of charge below a quarter nat.
 
@@ -316,35 +364,47 @@ def collapse(seed, only):
         for cure in ("none", "warm-up", "free bits"):
             torch.manual_seed(seed)
             model = VAE.mlp(20, hidden, "bernoulli")
-
-            def bound(model, grey, done, cure=cure, weight=weight):
-                first, kl = terms(model, torch.bernoulli(grey), "log variance")
-                if cure == "warm-up":
-                    return first - weight * min(1.0, 2 * done) * kl.sum(1)
-                if cure == "free bits":
-                    return first - weight * kl.mean(0).clamp(min=FREE).sum()
-                return first - weight * kl.sum(1)
-
             start = time.process_time()
-            for _epoch in epochs_of(model, bound, epochs):
+            for _epoch in epochs_of(model, charged(cure, weight), epochs):
                 pass
             seconds = time.process_time() - start
             x = torch.bernoulli(TEST.images, generator=torch.Generator().manual_seed(1))
             with torch.no_grad():
                 both, generator = elbo(model, x, 50), torch.Generator().manual_seed(1)
                 better = importance_log_likelihood(model, x, 200, generator=generator)
-                active = (model.encode(torch.bernoulli(TRAIN.images)).mean.var(0) > 0.01).sum()
+                numbers = active(model)
             base = (both.elbo, better) if base is None else base
             found.setdefault(situation, {})[cure] = {
                 "elbo": summary(both.elbo), "kl": summary(both.kl),
                 "bound": summary(better), "gap": summary(better - both.elbo),
                 "elbo_gain": summary(both.elbo - base[0]), "bound_gain": summary(better - base[1]),
-                "active": int(active), "cpu_seconds": seconds,
+                "active": numbers, "cpu_seconds": seconds,
             }  # fmt: skip
     return found
 
 
-PARTS = {"matrix": matrix, "sigma": sigma, "heads": heads, "collapse": collapse}
+def longer(seed, _):
+    """The deep situation without a cure and with free bits, looked at every 30 epochs up to 90."""
+    found, base = {}, {}
+    for cure in ("none", "free bits"):
+        torch.manual_seed(seed)
+        model = VAE.mlp(20, SITUATIONS["deep"][0], "bernoulli")
+        for epoch in epochs_of(model, charged(cure, 1.0), 90):
+            if epoch % 30:
+                continue
+            x = torch.bernoulli(TEST.images, generator=torch.Generator().manual_seed(1))
+            with torch.random.fork_rng(), torch.no_grad():  # training goes on as if nobody looked
+                both = elbo(model, x, 50)
+                found.setdefault(cure, {})[str(epoch)] = {
+                    "elbo": summary(both.elbo), "kl": summary(both.kl), "active": active(model),
+                    "elbo_gain": summary(both.elbo - base.setdefault(epoch, both.elbo)),
+                }  # fmt: skip
+    return found
+
+
+PARTS = {
+    "matrix": matrix, "sigma": sigma, "heads": heads, "collapse": collapse, "longer": longer,
+}  # fmt: skip
 SCRATCH = Path(os.environ.get("SCRATCH", "."))
 
 
