@@ -79,8 +79,15 @@ def test_annealing_and_a_better_start_narrow_the_bracket():
             assert width[q, "annealing"] < width[q, "3000"] / 6 < width[q, "300"] / 6
         assert width["own_q", "3000"] < width["encoder", "3000"] / 6
         assert width["own_q", "annealing"] < min(0.15, width["encoder", "annealing"])
+        for way in ("300", "3000"):
+            assert width["encoder", way] - width["own_q", way] > 10
+        assert 0.25 < width["encoder", "annealing"] - width["own_q", "annealing"] < 0.4
         real = row["real"]
         best = real["own_q"]["annealing"]["lower"]
+        for q in ("encoder", "own_q"):
+            codes, annealed = real[q]["3000"], real[q]["annealing"]
+            assert annealed["decodes"] * 3 == codes["decodes"] * 4
+            assert 1.6 < annealed["cpu_seconds"] / codes["cpu_seconds"] < 2.6
         for q in ("encoder", "own_q"):
             lead, errors = paired(best, real[q]["3000"]["lower"])
             assert lead > 0.1 and errors > 3
@@ -106,6 +113,39 @@ def test_counterfactual_says_what_chapter_six_says():
     for row in rows:
         assert sum(row["weighted"]["test"]["third"]) > 19 * len(base[0])
         assert row["evidence"]["cpu_seconds"] > 15 * row["elbo"]["cpu_seconds"]
+    ahead = [
+        paired(*(row[name]["test"]["log_px"] for name in ("evidence", "weighted"))) for row in rows
+    ]
+    level, worse, better = (errors for _, errors in ahead)  # by seed
+    assert abs(level) < 1 and worse < -2 and better > 3
+    seen = [
+        paired(*(row[name]["train"]["log_px"] for name in ("evidence", "elbo"))) for row in rows
+    ]
+    lost = [test - train for (test, _), (train, _) in zip(gains["evidence"], seen, strict=True)]
+    assert 0.9 < min(lost) < max(lost) < 2.1 and abs(seen[1][1]) < 1
+
+
+def test_runs_of_one_kind_differ_as_chapter_six_says():
+    """Repeats of the usual run with other codes: what two runs differ by is no gain."""
+    stored = stored_bounds("counterfactual")
+    first, repeats = stored["rows"][0], stored["repeats"]
+    assert (first["seed"], repeats["seed"], repeats["objective"]) == (0, 0, "elbo")
+    assert len(repeats["rows"]) == stored["settings"]["repeats"]
+    assert len({row["draws"] for row in repeats["rows"]}) == len(repeats["rows"])
+    runs = [first["elbo"], *repeats["rows"]]
+    ends = torch.tensor([run["test"]["log_px"] for run in runs]).mean(1)
+    chance = 2**0.5 * ends.std().item()
+    assert len(ends) == 6 and ends.argmin() == 0 and 1.8 < ends.std() < 2.2
+
+    def gain(row, name, other):
+        return paired(*(row[k]["test"]["log_px"] for k in (name, other)))[0]
+
+    gains = [
+        [gain(row, name, "elbo") for row in stored["rows"]] for name in ("averaged", "evidence")
+    ]
+    assert max(gains[0]) < 1.2 * chance and sorted(gains[1])[1] > 2 * chance > min(gains[1])
+    rest = [gain(row, "evidence", "weighted") for row in stored["rows"]]
+    assert max(map(abs, rest)) < chance
 
 
 def test_gap_is_split_as_chapter_six_says():
@@ -123,9 +163,9 @@ def test_gap_is_split_as_chapter_six_says():
             sides = [best["annealing"][s] for s in ("lower", "upper") if s in best["annealing"]]
             splits.append((torch.tensor(sides).mean(0), best["elbo"], row[kind]["encoder"]["elbo"]))
     for row in stored_bounds("annealing")["rows"]:
-        if row["set"] == "real":
-            levels = torch.tensor(row["annealed_lower"])
-            splits.append((levels, row["own_elbo"], row["elbo"]))
+        sides = [row[s] for s in ("annealed_lower", "annealed_upper") if s in row]
+        assert len(sides) == 1 + (row["set"] == "drawn")
+        splits.append((torch.tensor(sides).mean(0), row["own_elbo"], row["elbo"]))
     for i, (levels, own, encoder) in enumerate(splits):
         family, _ = paired(levels.tolist(), own)
         sharing, _ = paired(own, encoder)
