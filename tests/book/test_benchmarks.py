@@ -1,6 +1,8 @@
 """The stored results: made by the code that is here, on digits that no model was trained on."""
 
 import hashlib
+import inspect
+import itertools
 import json
 import random
 import subprocess
@@ -410,17 +412,21 @@ def test_the_page_prints_what_the_files_hold():
         assert f"fit takes {times(rows['ours'], rows[name])} times {name}\n" in PRINTED
     for name in (*speed.PEERS, "plain"):
         pairs = zip(rows["ours"]["values"], rows[name]["values"], strict=True)
-        won = f"in {sum(a < b for a, b in pairs)} of {RECORDS['speed']['rounds']} rounds"
-        assert f"against {name}: {won}\n" in PRINTED
+        wins, n = sum(a < b for a, b in pairs), RECORDS["speed"]["rounds"]
+        tosses = [sum(toss) for toss in itertools.product((0, 1), repeat=n)]
+        coin = sum(heads >= wins for heads in tosses) / len(tosses)
+        assert f"against {name}: in {wins} of {n} rounds (a coin: {coin:.2f})\n" in PRINTED
     for n, row in rows_of("scaling", "images").items():
         assert f"{int(n):6,} images: {row['median']:.2f} s, each " in PRINTED
     for batch in scaling.BATCHES:
         rows = rows_of("scaling", f"processes, batches of {batch}")
         said = f"batches of {batch}: two processes take {times(rows['2'], rows['1'])}\n"
         assert said in PRINTED
+    two = times(rows_of("scaling", SMALL)["2"], rows_of("scaling", "images")["60000"])
+    assert f"and, with batches of 128, {two} of one with two threads\n" in PRINTED
     for count, row in rows_of("scaling", "samples").items():
         memory = f"{row['median']:.0f} ({spread(row['values'], 0)}) MiB"
-        assert f"K = {int(count):6,}: {memory}; all at once " in PRINTED
+        assert f"K = {int(count):6,}: {memory}; all outputs " in PRINTED
 
 
 def test_the_page_says_whether_the_machine_was_idle():
@@ -431,23 +437,50 @@ def test_the_page_says_whether_the_machine_was_idle():
             rows = [row for group in record["groups"].values() for row in group["rows"].values()]
             most = max(share for row in rows for share in row["others"])
             before = record["load"]["before"]["average"]
-            assert f"load before: {before}; others: {most} of a core, the most\n" in PRINTED
+            said = f"load average before: {before}; other programs: {most} of a core, the most\n"
+            assert said in PRINTED
 
 
 def of_medians(name, group, row):
     return rows_of(name, group)[row]["times_base"]["of_medians"]
 
 
+def undecided(name):
+    """Some rounds went one way, some the other."""
+    times = rows_of("speed", EPOCH)[name]["times_base"]
+    return times["min"] < 1 < times["max"]
+
+
 EPOCH, SMALL, LARGE = "one epoch", "processes, batches of 128", "processes, batches of 1024"
 CLAIMS = {
-    "`fit` needs less time than the three other libraries that were timed beside it": lambda: all(
+    "`fit` needs less time than pythae, Pyro and a loop in the style of PyTorch's example": (
+        lambda: all(of_medians("speed", EPOCH, name) > 1 for name in speed.PEERS)
+    ),
+    "In the medians `fit` takes less time than pythae, Pyro and the example's loop": lambda: all(
         of_medians("speed", EPOCH, name) > 1 for name in speed.PEERS
     ),
-    "In the medians `fit` takes less time than each of the three libraries": lambda: all(
-        of_medians("speed", EPOCH, name) > 1 for name in speed.PEERS
+    "and more than twice the time of its matrix products": lambda: (
+        rows_of("speed", EPOCH)["ours"]["median"] > 2 * rows_of("speed", EPOCH)["matmuls"]["median"]
     ),
-    "and a multiple of the time of its matrix products": lambda: (
-        rows_of("speed", EPOCH)["ours"]["median"] > rows_of("speed", EPOCH)["matmuls"]["median"]
+    "between it and a plain loop the rounds do not decide": lambda: undecided("plain"),
+    "Its row and its count leave open which of the two is faster": lambda: undecided("plain"),
+    "Other programs on this machine used next to nothing meanwhile, and still the rounds of `fit` "
+    "differ": lambda: (
+        max(share for row in rows_of("speed", EPOCH).values() for share in row["others"]) < 1 / 20
+        and rows_of("speed", EPOCH)["ours"]["max"] > 1.2 * rows_of("speed", EPOCH)["ours"]["min"]
+    ),
+    "read the digits as they do by themselves, one by one; the others take rows of a tensor": (
+        lambda: "read the digits as they do by themselves; Pyro" in RECORDS["speed"]["work"]
+    ),
+    "half the difference between a run of three epochs and a run of one": lambda: (
+        "half the difference between a run of three epochs and a run of one"
+        in RECORDS["scaling"]["work"]
+    ),
+    "A chunk is 4,000 rows, here 40 samples of 100 images: every {math}`K` below exceeds it": (
+        lambda: (
+            inspect.signature(importance_log_likelihood).parameters["chunk"].default == 40 * 100
+            and min(scaling.SAMPLES) > 40
+        )
     ),
     "An epoch of all 60,000 digits takes seconds on two cores": lambda: (
         timing.IMAGES == 60_000
@@ -460,7 +493,7 @@ CLAIMS = {
         and "two epochs of which the second is timed" in RECORDS["speed"]["work"]
     ),
     "more than a twentieth of a core": lambda: timing.OTHERS == 1 / 20,
-    "A second process pays with large batches only": lambda: (
+    "A second process with a core of its own pays with large batches only": lambda: (
         of_medians("scaling", SMALL, "2") > 1 > of_medians("scaling", LARGE, "2")
     ),
     "With batches of 128 two processes are slower than one, with batches of 1,024 they are "
@@ -468,7 +501,7 @@ CLAIMS = {
     "the most memory that a process held for 100 images": lambda: (
         "log p(x) of 100 images" in RECORDS["scaling"]["work"]
     ),
-    "For a hundred times the samples the process needs little more memory": lambda: (
+    "For a hundred times the samples the process needs less than twice the memory": lambda: (
         of_medians("scaling", "samples", "10000") < 2
     ),
     "The rounds of one {math}`K` differ among themselves": lambda: any(
