@@ -303,3 +303,19 @@ def test_no_single_variance_beats_the_inverse_of_the_precisions_diagonal():
 
     assert all(third(step * right) > third(right) for step in steps)
     assert third(right) < third(wrong) and any(third(s * wrong) < third(wrong) for s in steps)
+
+
+def test_em_raises_the_price_of_a_diagonal_q_from_that_of_its_start():
+    """Principal components are better axes than those of the fit, and these than random ones."""
+    x = noisy_digits()
+
+    def price(precision):
+        return 0.5 * (precision.diagonal().log().sum() - precision.logdet()).item()
+
+    precisions = [fit_linear_gaussian(x, 10, steps).posterior(x[:1])[1] for steps in (0, 1, 5, 50)]
+    prices = [price(precision) for precision in precisions]
+    assert prices[0] > 0.01 and prices == sorted(prices)
+    for seed in range(20):
+        noise = torch.randn(10, 10, generator=torch.Generator().manual_seed(seed)).double()
+        turn = torch.linalg.qr(noise).Q
+        assert price(turn.T @ precisions[-1] @ turn) > prices[-1]
